@@ -1,0 +1,360 @@
+"""The use case: everything a user says about a table, as frozen values.
+
+One YAML file becomes one `UseCase`; `evergreen.use_case` reads it and words the mistakes.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+
+from evergreen.data.source_config import Source, source_from_shorthand
+from evergreen.values import Value
+
+Task = Literal["classification", "regression"]
+Severity = Literal["off", "info", "warning", "error"]
+ColumnType = Literal["number", "integer", "boolean", "category", "timestamp", "identifier"]
+Label = str | int | float | bool
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+
+
+def _duration(value: Any) -> Any:
+    """Read ``90d``, ``6h``, ``30m`` or ``45s`` as a time span; leave the rest to Pydantic."""
+    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+    if isinstance(value, str) and value[-1:] in units and value[:-1].strip().isdigit():
+        return timedelta(**{units[value[-1]]: int(value[:-1])})
+    return value
+
+
+def _positive_duration(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be longer than nothing, such as 90d, 6h, 30m or 45s")
+    return value
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration, json_schema_input_type=str),
+    AfterValidator(_positive_duration),
+]
+
+
+class DataConfig(Value):
+    """Where the table is and what its columns are for."""
+
+    source: Annotated[
+        Source, BeforeValidator(source_from_shorthand, json_schema_input_type=Source | str)
+    ] = Field(
+        description="sklearn:NAME, a path to CSV or Parquet, an http(s) address, or a mapping"
+    )
+    target: str = Field(min_length=1, description="The column to predict.")
+    timestamp: str | None = Field(None, description="When a row was observed: splits go by time.")
+    group: str | None = Field(
+        None, description="Rows of one group stay on one side of every split."
+    )
+    ignore: tuple[str, ...] = Field((), description="Columns that no model may see.")
+    positive: Label | None = Field(None, description="The class that counts as positive (binary).")
+    expires_after: Duration | None = Field(
+        None, description="Oldest acceptable age of the newest timestamp, such as 90d."
+    )
+
+    @model_validator(mode="after")
+    def _roles_are_distinct(self) -> DataConfig:
+        if self.target in {self.timestamp, self.group, *self.ignore}:
+            raise ValueError(f"target {self.target!r} also has another role")
+        if self.expires_after is not None and self.timestamp is None:
+            raise ValueError(
+                "expires_after needs data.timestamp, the column that tells a row's age"
+            )
+        return self
+
+
+class ColumnRule(Value):
+    """What the contract says of one column; what is not written is inferred."""
+
+    type: ColumnType | None = None
+    unit: str | None = None
+    description: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[Label, ...] | None = Field(None, min_length=1)
+    nullable: bool | None = None
+
+    @model_validator(mode="after")
+    def _range_is_ordered(self) -> ColumnRule:
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}")
+        return self
+
+
+class Check(Value):
+    """One quality check: how bad a finding is, and from which figure on there is one."""
+
+    severity: Severity = "warning"
+    limit: float | None = Field(None, ge=0, description="The check's bound; its meaning is its own")
+
+
+def _check(severity: Severity, limit: float | None = None) -> Any:
+    return Field(default=Check(severity=severity, limit=limit))
+
+
+class QualityConfig(Value):
+    """The quality checks with their severities and limits. An error stops the run (exit code 1)."""
+
+    minimum_rows: Check = _check("error", 20)
+    types: Check = _check("error")
+    ranges: Check = _check("error")
+    categories: Check = _check("error")
+    nulls: Check = _check("error")
+    infinities: Check = _check("error")
+    empty_columns: Check = _check("error")
+    missing: Check = _check("warning", 0.3)
+    constant_columns: Check = _check("warning")
+    duplicates: Check = _check("warning", 0.05)
+    outliers: Check = _check("info", 0.05)
+    freshness: Check = _check("error")
+    target_missing: Check = _check("error", 0.2)
+    target_constant: Check = _check("error")
+    class_rows: Check = _check("error", 2)
+    class_balance: Check = _check("warning", 0.02)
+    leakage: Check = _check("error", 0.999)
+    identifiers: Check = _check("warning", 0.95)
+    shared_rows: Check = _check("error")
+    future_rows: Check = _check("error")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read_short_form(cls, value: Any, info: Any) -> Any:
+        """Read ``missing: error`` as a severity; keep the default for what is not written."""
+        written = {"severity": value} if isinstance(value, str | bool) else value
+        if written == {"severity": False}:
+            written = {"severity": "off"}  # YAML 1.1 reads `off` as false
+        if isinstance(written, dict) and info.field_name in cls.model_fields:
+            return cls.model_fields[info.field_name].default.model_dump() | written
+        return written
+
+
+class SplitConfig(Value):
+    """How the holdout and the folds are made."""
+
+    method: Literal["auto", "random", "stratified", "group", "time"] = "auto"
+    holdout: float = Field(0.2, gt=0, lt=1, description="Share of the rows kept for the end.")
+    folds: int = Field(5, ge=2, description="Cross-validation folds on the rest.")
+    seed: Seed = 42
+
+
+class ImputeConfig(Value):
+    """How missing values are filled."""
+
+    numbers: Literal["median", "mean", "zero"] = "median"
+    categories: Literal["most_frequent", "own_level"] = "own_level"
+    indicator: bool = Field(False, description="Add a column that says where numbers were missing.")
+
+
+class EncodeConfig(Value):
+    """How categories become numbers."""
+
+    method: Literal["one_hot", "ordinal"] = "one_hot"
+    min_frequency: Share = Field(0.01, description="Rarer levels share one column.")
+    max_levels: int = Field(30, ge=2, description="At most so many columns per category.")
+
+
+class SelectionConfig(Value):
+    """Automatic choice of features, inside the pipeline and so inside every fold."""
+
+    method: Literal["mutual_information", "rfe"]
+    max_features: PositiveInt
+
+
+class FeaturesConfig(Value):
+    """What is made of the columns before an estimator sees them."""
+
+    derive: dict[str, str] = Field(
+        {}, description="Name: expression; backticks quote odd column names."
+    )
+    drop: tuple[str, ...] = Field((), description="Columns that only serve derived ones.")
+    impute: ImputeConfig = ImputeConfig()
+    encode: EncodeConfig = EncodeConfig()
+    date_parts: tuple[
+        Literal["year", "month", "day", "weekday", "hour", "day_of_year", "epoch_days"], ...
+    ] = Field(("year", "month", "weekday"), description="What a timestamp column turns into.")
+    selection: SelectionConfig | None = None
+
+
+class Span(Value):
+    """A range that a parameter is searched over."""
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Span:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low:g} is above high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError("a logarithmic range must start above 0")
+        if self.integer and (self.low != int(self.low) or self.high != int(self.high)):
+            raise ValueError("an integer range needs whole bounds")
+        return self
+
+
+Choice = str | int | float | bool | None
+
+
+class CandidateConfig(Value):
+    """One candidate estimator: fixed parameters, and a search or a grid over the others."""
+
+    params: dict[str, Choice] = {}
+    search: dict[str, Span | tuple[Choice, ...]] | None = Field(
+        None, description="Ranges or choices for Optuna, replacing the candidate's own."
+    )
+    grid: dict[str, tuple[Choice, ...]] | None = Field(
+        None, description="Every combination is tried."
+    )
+
+    @model_validator(mode="after")
+    def _search_or_grid(self) -> CandidateConfig:
+        if self.search is not None and self.grid is not None:
+            raise ValueError("has both a search and a grid; keep one")
+        return self
+
+
+def _candidates(value: Any) -> Any:
+    """Read a plain list of names as candidates with their own search spaces."""
+    if isinstance(value, list | tuple):
+        return {name: {} for name in value}
+    if isinstance(value, dict):
+        return {name: settings or {} for name, settings in value.items()}
+    return value
+
+
+class TrainingConfig(Value):
+    """Which estimators compete, and how hard each is tuned."""
+
+    candidates: Annotated[
+        dict[str, CandidateConfig],
+        BeforeValidator(
+            _candidates,
+            json_schema_input_type=dict[str, CandidateConfig | None] | list[str],
+        ),
+    ] = Field({}, description="Empty: all that suit the task.")
+    metric: str | None = Field(
+        None, description="Drives the search and the gate. Default: log_loss or rmse."
+    )
+    trials: PositiveInt = Field(10, description="Optuna trials per candidate.")
+    timeout: Duration | None = Field(None, description="Longest search per candidate.")
+    prune: bool = Field(True, description="Give up hopeless trials after a few folds.")
+    early_stopping: PositiveInt = Field(
+        20, description="Boosting rounds without improvement before stopping."
+    )
+    balance: bool = Field(False, description="Weigh classes by the inverse of their frequency.")
+    jobs: PositiveInt | None = Field(None, description="Processes at most. Default: all cores.")
+    seed: Seed = 42
+
+
+class Outcome(Value):
+    """What one combination of actual and predicted class is worth, per row."""
+
+    actual: Label
+    predicted: Label
+    gain: float = Field(description="Negative for a cost.")
+
+
+class ErrorCost(Value):
+    """What a regression error costs, per unit of the target."""
+
+    too_low: float = Field(ge=0, description="Cost per unit where the prediction is too low.")
+    too_high: float = Field(ge=0, description="Cost per unit where the prediction is too high.")
+
+
+class EvaluationConfig(Value):
+    """How the final evaluation looks at the holdout."""
+
+    slices: tuple[str, ...] = Field((), description="Columns whose groups are measured apart.")
+    slice_bins: int = Field(4, ge=2, description="Quantile bins of a numeric slice column.")
+    bootstrap: int = Field(1000, ge=100, description="Resamples behind every interval.")
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    outcomes: tuple[Outcome, ...] = Field((), description="Gain of each outcome (classification).")
+    error_cost: ErrorCost | None = Field(None, description="Cost of errors (regression).")
+    unit: str | None = Field(None, description="Unit of gains and costs, such as EUR.")
+    importance_rows: PositiveInt = Field(
+        500, description="Rows that importance and SHAP are computed on."
+    )
+
+
+class BaselineRule(Value):
+    """The challenger must beat the baseline by more than ``min_gain``, surely."""
+
+    min_gain: float = Field(0.0, ge=0)
+
+
+class ChampionRule(Value):
+    """How the challenger must compare with the champion, on the same holdout rows."""
+
+    mode: Literal["better", "not_worse"] = Field(
+        "better", description="better: by min_gain, surely. not_worse: by less than margin, surely."
+    )
+    min_gain: float = Field(0.0, ge=0, description="In units of the metric.")
+    margin: float = Field(0.0, ge=0, description="Non-inferiority margin, in units of the metric.")
+
+
+class SliceRule(Value):
+    """Every slice with enough rows must reach the floor (or stay under it, for an error)."""
+
+    metric: str
+    floor: float
+    min_rows: PositiveInt = 20
+
+
+class GateConfig(Value):
+    """What a challenger must show before it may become champion. Not measurable means no."""
+
+    thresholds: dict[str, float] = Field(
+        {}, description="Metric: least acceptable value (for errors and losses: greatest)."
+    )
+    baseline: BaselineRule | None = BaselineRule()
+    champion: ChampionRule | None = ChampionRule()
+    slices: tuple[SliceRule, ...] = ()
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Of the one-sided bounds.")
+    approval: Literal["automatic", "manual"] = "automatic"
+
+
+class UseCase(Value):
+    """One table, what to predict, and what counts as good enough."""
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]{0,49}$",
+        description="Lower-case letters, digits, underscores: the name of the model, too.",
+    )
+    description: str = ""
+    task: Task
+    data: DataConfig
+    contract: dict[str, ColumnRule] = {}
+    quality: QualityConfig = QualityConfig()
+    split: SplitConfig = SplitConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    gate: GateConfig = GateConfig()
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> UseCase:
+        if self.split.method == "time" and self.data.timestamp is None:
+            raise ValueError("split.method 'time' needs data.timestamp")
+        if self.split.method == "group" and self.data.group is None:
+            raise ValueError("split.method 'group' needs data.group")
+        if self.split.method == "stratified" and self.task == "regression":
+            raise ValueError("split.method 'stratified' is for classification")
+        if self.data.target in self.features.drop:
+            raise ValueError(f"features.drop names the target {self.data.target!r}")
+        if self.evaluation.outcomes and self.task == "regression":
+            raise ValueError("evaluation.outcomes is for classification; use error_cost")
+        if self.evaluation.error_cost and self.task == "classification":
+            raise ValueError("evaluation.error_cost is for regression; use outcomes")
+        return self

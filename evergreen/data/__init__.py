@@ -1,0 +1,1 @@
+"""Tables: where they come from, what they promise, how they are split."""

@@ -1,0 +1,1 @@
+"""What a model saw at training, and how the present differs from it."""

@@ -1,0 +1,64 @@
+"""Where Evergreen keeps its state. Nothing is created until somebody asks for it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+HOME_VARIABLE = "EVERGREEN_HOME"
+
+
+@dataclass(frozen=True)
+class Home:
+    """The state folder and the places inside it.
+
+    ``root`` is an absolute path; the folders need not exist.
+    """
+
+    root: Path
+
+    @classmethod
+    def locate(cls) -> Home:
+        """Return the folder named by ``EVERGREEN_HOME``, else ``.evergreen`` beside the package."""
+        named = os.environ.get(HOME_VARIABLE)
+        return cls(
+            Path(named).expanduser().resolve()
+            if named
+            else Path(__file__).resolve().parents[1] / ".evergreen"
+        )
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Tracking and registry address of MLflow's SQLite store."""
+        return f"sqlite:///{self.root / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """Root of MLflow's artifacts."""
+        return self.root / "mlflow" / "artifacts"
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy address of Evergreen's own tables (the promotion log)."""
+        return f"sqlite:///{self.root / 'evergreen.db'}"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of the HTML reports."""
+        return self.root / "reports"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the log files."""
+        return self.root / "logs"
+
+    @property
+    def locks(self) -> Path:
+        """Folder of the lock files."""
+        return self.root / "locks"
+
+    @property
+    def scratch(self) -> Path:
+        """Folder of files that only the present run needs."""
+        return self.root / "tmp"

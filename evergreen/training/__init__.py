@@ -1,0 +1,1 @@
+"""Candidates, their search, and what they are worth."""

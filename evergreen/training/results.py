@@ -1,0 +1,125 @@
+"""What training and evaluation produce, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from evergreen.config import Choice, Label, Task
+from evergreen.values import Value
+
+
+class Interval(Value):
+    """An estimate with its confidence bounds; all None where it could not be measured."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+
+
+class Trial(Value):
+    """One tried parameter setting. ``score`` is None for a pruned or failed one."""
+
+    number: int
+    params: Mapping[str, Choice]
+    score: float | None
+    fold_scores: tuple[float, ...]
+    seconds: float
+    state: str  # complete, pruned, failed
+
+
+class CandidateResult(Value):
+    """A candidate's search: its best setting, scored by cross-validation on the training rows."""
+
+    name: str
+    title: str
+    params: Mapping[str, Choice]
+    score: float | None  # mean over folds of the training metric; None: every trial failed
+    score_std: float | None
+    fold_scores: tuple[float, ...]
+    rounds: int | None  # boosting rounds chosen by early stopping
+    trials: tuple[Trial, ...]
+    seconds: float
+    error: str | None = None
+
+
+class SearchResult(Value):
+    """All candidates, best first (failed ones last), and the one that becomes challenger."""
+
+    metric: str
+    greater_is_better: bool
+    folds: int
+    candidates: tuple[CandidateResult, ...]
+    best: str
+    seconds: float
+
+
+class CalibrationBin(Value):
+    """Rows of similar predicted probability: what was predicted, what came true."""
+
+    predicted: float
+    observed: float
+    low: float
+    high: float
+    rows: int
+
+
+class Curve(Value):
+    """A ROC or precision-recall curve, thinned to at most 200 points."""
+
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+class SliceResult(Value):
+    """The metrics within one group of rows."""
+
+    column: str
+    value: str
+    rows: int
+    metrics: Mapping[str, Interval]
+
+
+class Residuals(Value):
+    """Actual against predicted values of at most 500 rows, evenly taken."""
+
+    actual: tuple[float, ...]
+    predicted: tuple[float, ...]
+
+
+class Evaluation(Value):
+    """One model on the holdout."""
+
+    task: Task
+    rows: int
+    labels: tuple[Label, ...] | None
+    positive: Label | None
+    confidence: float
+    metrics: Mapping[str, Interval]
+    gain: Interval | None  # business value per row; None where the use case states none
+    gain_unit: str | None
+    confusion: tuple[tuple[int, ...], ...] | None  # rows: actual, columns: predicted
+    calibration: tuple[CalibrationBin, ...]
+    roc: tuple[Curve, ...]
+    precision_recall: tuple[Curve, ...]
+    residuals: Residuals | None
+    slices: tuple[SliceResult, ...]
+
+
+class Importance(Value):
+    """How much one input column matters."""
+
+    column: str
+    permutation: float | None  # loss of the training metric when shuffled, mean
+    permutation_std: float | None
+    shap: float | None  # mean absolute SHAP value, summed over what is derived from the column
+
+
+class Explanation(Value):
+    """Importance per input column, greatest first."""
+
+    metric: str
+    rows: int
+    columns: tuple[Importance, ...]
+    shap_method: str | None  # None: not computed, ``shap_reason`` says why
+    shap_reason: str | None = None
