@@ -68,7 +68,7 @@ class DataConfig(Value):
             raise ValueError(f"target {self.target!r} also has another role")
         if self.expires_after is not None and self.timestamp is None:
             raise ValueError(
-                "expires_after needs data.timestamp, the column that tells a row's age"
+                "expires_after needs data.timestamp, which tells a row's age"
             )
         return self
 
