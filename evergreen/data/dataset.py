@@ -1,0 +1,237 @@
+"""Datasets: tables at rest, one Parquet file each, that know their own content.
+
+Steps hand a `Dataset` on instead of a frame, so that large tables are neither copied nor pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evergreen.errors import InputError, UnreachableError
+
+METADATA_KEY = b"evergreen"
+ROW_GROUP = 250_000
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One table in one Parquet file.
+
+    Parameters
+    ----------
+    path
+        The Parquet file; absolute. Everything else below is also kept inside it.
+    rows
+        Number of rows.
+    columns
+        Column names in order.
+    fingerprint
+        SHA-256 (hex) of column names, dtypes and values in row order; see `fingerprint`.
+    source
+        Where the table came from, in words, without secrets.
+    """
+
+    path: Path
+    rows: int
+    columns: tuple[str, ...]
+    fingerprint: str
+    source: str
+
+    @classmethod
+    def write(cls, frame: pd.DataFrame, path: Path | str, source: str = "") -> Dataset:
+        """Store ``frame`` at ``path``; the file appears whole or not at all.
+
+        The index is not stored. Parent folders are made. A file already there is replaced.
+
+        Raises
+        ------
+        InputError
+            Two columns share a name, a name is not text, or a column mixes kinds of values.
+        UnreachableError
+            The folder cannot be written (full disk, read-only, no permission).
+        """
+        path = Path(path).absolute()
+        _require_usable_names(frame)
+        table = _to_arrow(frame)
+        stored = cls(path, len(frame), tuple(frame.columns), fingerprint(frame), source)
+        metadata = {**(table.schema.metadata or {}), METADATA_KEY: stored._metadata(frame)}
+        with _appearing_whole(path) as temporary:
+            pq.write_table(
+                table.replace_schema_metadata(metadata),
+                temporary,
+                row_group_size=ROW_GROUP,
+                compression="zstd",
+            )
+        return stored
+
+    @classmethod
+    def open(cls, path: Path | str) -> Dataset:
+        """Return the dataset stored at ``path``, reading only the file's footer.
+
+        Raises
+        ------
+        UnreachableError
+            The file is gone or cannot be read.
+        InputError
+            The file is no dataset of ours, or is damaged.
+        """
+        path = Path(path).absolute()
+        metadata = _read_metadata(path)
+        return cls(
+            path,
+            metadata["rows"],
+            tuple(metadata["columns"]),
+            metadata["fingerprint"],
+            metadata["source"],
+        )
+
+    def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the table, or the named columns in the named order, with its original dtypes.
+
+        Raises
+        ------
+        InputError
+            A named column does not exist, or the file is damaged.
+        UnreachableError
+            The file is gone or cannot be read.
+        """
+        for name in columns or ():
+            if name not in self.columns:
+                raise InputError(_unknown_column(name, self))
+        objects = _read_metadata(self.path)["objects"]
+        try:
+            table = pq.read_table(self.path, columns=None if columns is None else list(columns))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(f"The stored table {self.path} is damaged: {error}") from error
+        if columns is not None:
+            table = table.select(list(columns))
+        frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True)
+        if frame.empty:  # Parquet has no say in the index of a table without rows or columns
+            frame = frame.set_axis(pd.RangeIndex(self.rows), axis=0)
+        for name in frame.columns.intersection(pd.Index(objects)):
+            values = frame[name].astype(object)
+            frame[name] = values.where(values.notna(), None)
+        return frame
+
+    def _metadata(self, frame: pd.DataFrame) -> bytes:
+        """Return what `open` and `read` need to know, as JSON."""
+        objects = [name for name, dtype in frame.dtypes.items() if str(dtype) == "object"]
+        return json.dumps(
+            {
+                "rows": self.rows,
+                "columns": self.columns,
+                "fingerprint": self.fingerprint,
+                "source": self.source,
+                "objects": objects,
+            }
+        ).encode()
+
+
+def fingerprint(frame: pd.DataFrame) -> str:
+    """Return the SHA-256 (hex) of a table's column names, dtypes and values in row order.
+
+    It is the same in every process and on every machine; the index does not count.
+
+    Raises
+    ------
+    InputError
+        A column holds nested values (lists, mappings), which cannot be compared.
+    """
+    digest = hashlib.sha256(f"{len(frame)}".encode())
+    for name, column in frame.items():
+        digest.update(json.dumps([str(name), str(column.dtype)]).encode())
+        try:
+            hashes = pd.util.hash_pandas_object(column, index=False)
+        except TypeError as error:
+            raise InputError(
+                f"Column {name!r} holds nested values such as lists or mappings; "
+                "flatten it at the source"
+            ) from error
+        digest.update(hashes.to_numpy().astype("<u8").tobytes())
+    return digest.hexdigest()
+
+
+def _require_usable_names(frame: pd.DataFrame) -> None:
+    odd = [name for name in frame.columns if not isinstance(name, str)]
+    if odd:
+        raise InputError(f"Column names must be text; {odd[0]!r} is {type(odd[0]).__name__}")
+    twice = frame.columns[frame.columns.duplicated()].unique().tolist()
+    if twice:
+        raise InputError(f"Column names must be unique; found more than once: {', '.join(twice)}")
+
+
+def _to_arrow(frame: pd.DataFrame) -> pa.Table:
+    """Convert column by column, so that the column that cannot be stored is known."""
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        for name, column in frame.items():
+            try:
+                pa.array(column, from_pandas=True)
+            except pa.ArrowException as reason:
+                raise InputError(
+                    f"Column {name!r} mixes kinds of values and cannot be stored: {reason}"
+                ) from error
+        raise InputError(f"The table cannot be stored: {error}") from error
+
+
+@contextmanager
+def _appearing_whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary file beside ``path`` that takes its place when the block succeeds."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = Path(name)
+        try:
+            yield temporary
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        temporary.replace(path)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise UnreachableError(
+            f"Cannot write {path}: {reason}. Nothing was kept of it; free some space, or move the "
+            "state folder with EVERGREEN_HOME"
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _read_metadata(path: Path) -> dict[str, Any]:
+    """Return our part of the file's key-value metadata."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except FileNotFoundError as error:
+        raise UnreachableError(
+            f"The stored table {path} is gone; run again with --no-cache to make it anew"
+        ) from error
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path} is no Parquet file, or is damaged: {error}") from error
+    except OSError as error:
+        raise UnreachableError(f"Cannot read {path}: {error.strerror or error}") from error
+    if METADATA_KEY not in metadata:
+        raise InputError(f"{path} is a Parquet file, but not a dataset that Evergreen wrote")
+    stored: dict[str, Any] = json.loads(metadata[METADATA_KEY])
+    return stored
+
+
+def _unknown_column(name: str, dataset: Dataset) -> str:
+    near = get_close_matches(name, dataset.columns, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(dataset.columns)}"
+    return f"The table {dataset.path.name} has no column {name!r}; {hint}"
