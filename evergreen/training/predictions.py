@@ -1,0 +1,226 @@
+"""What a model said about rows whose truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evergreen.config import Label
+from evergreen.errors import RefusedError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from evergreen.data.contract import Contract
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Actual and predicted values of the same n rows.
+
+    Classification: ``actual`` and ``predicted`` hold labels, ``probabilities`` is n×k with one
+    column per label, in the order of ``labels``. Regression: both hold floats, in units of the
+    target, and the other fields are None.
+    """
+
+    actual: npt.NDArray[Any]
+    predicted: npt.NDArray[Any]
+    probabilities: FloatArray | None = None
+    labels: tuple[Label, ...] | None = None
+    positive: Label | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.actual) != len(self.predicted):
+            raise ValueError(
+                f"{len(self.actual)} actual values, {len(self.predicted)} predicted ones"
+            )
+        if self.probabilities is not None:
+            expected = (len(self.actual), len(self.labels or ()))
+            if self.probabilities.shape != expected:
+                raise ValueError(
+                    f"probabilities have shape {self.probabilities.shape}, not {expected}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.actual)
+
+    @cached_property
+    def actual_codes(self) -> IntArray:
+        """Position of each actual label in ``labels``; -1 for an unknown or missing one."""
+        return _codes(self.actual, self.labels or ())
+
+    @cached_property
+    def predicted_codes(self) -> IntArray:
+        """Position of each predicted label in ``labels``; -1 for an unknown or missing one."""
+        return _codes(self.predicted, self.labels or ())
+
+    @property
+    def binary(self) -> bool:
+        """Whether there are exactly two labels."""
+        return self.labels is not None and len(self.labels) == 2
+
+    @property
+    def positive_code(self) -> int:
+        """Position of the positive label; where none is named, the last label counts."""
+        labels = self.labels or ()
+        return len(labels) - 1 if self.positive is None else labels.index(self.positive)
+
+    @cached_property
+    def complete(self) -> bool:
+        """Whether every row has a known actual value and a prediction that is not missing."""
+        if self.labels is None:
+            return bool(np.isfinite(self.actual).all() and np.isfinite(self.predicted).all())
+        return bool((self.actual_codes >= 0).all() and not _missing(self.predicted).any())
+
+    @cached_property
+    def has_probabilities(self) -> bool:
+        """Whether every row has a finite probability for every label."""
+        return self.probabilities is not None and bool(np.isfinite(self.probabilities).all())
+
+    def take(self, rows: npt.NDArray[Any]) -> Predictions:
+        """Return the rows at the given positions (or where a mask is true)."""
+        return Predictions(
+            actual=self.actual[rows],
+            predicted=self.predicted[rows],
+            probabilities=None if self.probabilities is None else self.probabilities[rows],
+            labels=self.labels,
+            positive=self.positive,
+        )
+
+
+def predict(
+    model: Any, frame: pd.DataFrame, contract: Contract, *, model_contract: Contract | None = None
+) -> Predictions:
+    """Let a fitted pipeline predict the rows of a conformed frame that holds the target.
+
+    ``model_contract`` is the contract that the model was trained under, where that is another one
+    (an older champion): the frame is conformed to it before the model sees it, while actual values
+    and labels follow ``contract``. Classes that only the model knows count as wrong.
+
+    Raises
+    ------
+    RefusedError
+        If the model gives a missing or infinite prediction or probability for any row.
+    """
+    from evergreen.data.conform import conform, model_frame, target_values
+
+    actual = target_values(frame, contract)
+    if model_contract is None:
+        inputs = model_frame(frame, contract)
+    else:
+        inputs = model_frame(conform(frame, model_contract), model_contract)
+    if contract.task == "regression":
+        predicted = np.asarray(model.predict(inputs), dtype=np.float64).reshape(-1)
+        _require_predictions(np.logical_not(np.isfinite(predicted)))
+        return Predictions(actual=actual, predicted=predicted)
+
+    labels = contract.labels or ()
+    predicted = np.asarray(model.predict(inputs)).reshape(-1)
+    _require_predictions(_missing(predicted))
+    probabilities = None
+    if hasattr(model, "predict_proba"):
+        given = np.asarray(model.predict_proba(inputs), dtype=np.float64)
+        _require_predictions(~np.isfinite(given).all(axis=1))
+        probabilities = _reordered(given, model.classes_, labels)
+    return Predictions(
+        actual=actual,
+        predicted=predicted,
+        probabilities=probabilities,
+        labels=labels,
+        positive=contract.positive,
+    )
+
+
+def arms_to_frame(arms: Mapping[str, Predictions]) -> pd.DataFrame:
+    """Lay the predictions of several models (arms) on the same rows side by side.
+
+    Columns: ``actual``, and per arm ``ARM.predicted`` and, with probabilities, one
+    ``ARM.probability.LABEL`` per label. Labels are written as text.
+
+    Raises
+    ------
+    ValueError
+        If the arms disagree on the rows' actual values.
+    """
+    import pandas as pd
+
+    columns: dict[str, Any] = {}
+    for arm, predictions in arms.items():
+        actual = _written(predictions.actual, predictions.labels)
+        if not np.array_equal(columns.setdefault("actual", actual), actual):
+            raise ValueError(f"arm {arm!r} has other actual values than the arms before it")
+        columns[f"{arm}.predicted"] = _written(predictions.predicted, predictions.labels)
+        if predictions.probabilities is not None:
+            for position, label in enumerate(predictions.labels or ()):
+                columns[f"{arm}.probability.{label}"] = predictions.probabilities[:, position]
+    return pd.DataFrame(columns)
+
+
+def arms_from_frame(frame: pd.DataFrame, contract: Contract) -> dict[str, Predictions]:
+    """Read what `arms_to_frame` wrote."""
+    suffix = ".predicted"
+    names = [str(name).removesuffix(suffix) for name in frame if str(name).endswith(suffix)]
+    arms = {}
+    for arm in names:
+        columns = [f"{arm}.probability.{label}" for label in contract.labels or ()]
+        known = bool(columns) and set(columns) <= set(frame.columns)
+        arms[arm] = Predictions(
+            actual=_read(frame["actual"], contract.labels),
+            predicted=_read(frame[f"{arm}{suffix}"], contract.labels),
+            probabilities=frame[columns].to_numpy(np.float64) if known else None,
+            labels=contract.labels,
+            positive=contract.positive,
+        )
+    return arms
+
+
+def _codes(values: npt.NDArray[Any], labels: Sequence[Label]) -> IntArray:
+    positions = {label: position for position, label in enumerate(labels)}
+    return np.array([positions.get(value, -1) for value in values.tolist()], dtype=np.int64)
+
+
+def _missing(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    import pandas as pd
+
+    return np.asarray(pd.isna(values), dtype=np.bool_)
+
+
+def _require_predictions(missing: npt.NDArray[np.bool_]) -> None:
+    if missing.any():
+        raise RefusedError(
+            f"The model gives no usable prediction for {int(missing.sum())} of {len(missing)} "
+            f"rows (the first at position {int(np.argmax(missing))}): a number is missing or "
+            "infinite. Look at that row's columns and at the model's imputation."
+        )
+
+
+def _reordered(given: FloatArray, classes: npt.NDArray[Any], labels: Sequence[Label]) -> FloatArray:
+    """Bring probability columns into the order of ``labels``; a label never seen gets zero."""
+    probabilities = np.zeros((len(given), len(labels)))
+    for column, code in enumerate(_codes(np.asarray(classes), labels)):
+        if code >= 0:
+            probabilities[:, code] = given[:, column]
+    return probabilities
+
+
+def _written(values: npt.NDArray[Any], labels: Sequence[Label] | None) -> npt.NDArray[Any]:
+    if labels is None:
+        return values.astype(np.float64)
+    return np.array([str(value) for value in values.tolist()], dtype=object)
+
+
+def _read(column: pd.Series[Any], labels: Sequence[Label] | None) -> npt.NDArray[Any]:
+    if labels is None:
+        return column.to_numpy(np.float64)
+    by_text = {str(label): label for label in labels}
+    values = np.empty(len(column), dtype=object)
+    values[:] = [by_text.get(text, text) for text in column]
+    return values
