@@ -48,6 +48,10 @@ class Home:
         """Folder of the HTML reports."""
         return self.root / "reports"
 
+    def run_reports(self, use_case: str, run: str) -> Path:
+        """Folder of one run's reports."""
+        return self.reports / use_case / run
+
     @property
     def logs(self) -> Path:
         """Folder of the log files."""

@@ -123,3 +123,11 @@ class Explanation(Value):
     columns: tuple[Importance, ...]
     shap_method: str | None  # None: not computed, ``shap_reason`` says why
     shap_reason: str | None = None
+
+
+class Evaluations(Value):
+    """All arms on the same holdout rows; ``champion`` is None where there was none."""
+
+    challenger: Evaluation
+    baseline: Evaluation
+    champion: Evaluation | None

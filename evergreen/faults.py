@@ -1,0 +1,58 @@
+"""Which failures of the machine are the user's to mend, and how to say so."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+
+from evergreen.errors import EvergreenError, UnreachableError
+
+_FULL = "no space is left on the disk that holds {place}. Free some, or move the folder by EVERGREEN_HOME"
+_READ_ONLY = "{place} cannot be written to. Change its permissions, or move it by EVERGREEN_HOME"
+
+
+def as_product_error(error: BaseException, place: str) -> EvergreenError | None:
+    """Return the message-bearing error behind ``error``, or None for an internal fault.
+
+    Libraries wrap what they catch, so the whole chain of causes is searched, innermost last.
+    ``place`` is the state folder, named in messages about a full or read-only disk.
+    """
+    for cause in _chain(error):
+        if isinstance(cause, EvergreenError):
+            return cause
+    for cause in _chain(error):
+        if _is_full(cause):
+            return UnreachableError(f"The run stopped: {_FULL.format(place=place)}")
+        if _is_read_only(cause):
+            return UnreachableError(f"The run stopped: {_READ_ONLY.format(place=place)}")
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _is_full(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return _is_database(error) and "disk is full" in str(error)
+
+
+def _is_read_only(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+    text = str(error)
+    return _is_database(error) and (
+        "readonly database" in text or "unable to open database file" in text
+    )
+
+
+def _is_database(error: BaseException) -> bool:
+    """SQLAlchemy's and MLflow's wrappers keep SQLite's words in their own."""
+    return isinstance(error, sqlite3.Error) or "sqlite3." in str(error)

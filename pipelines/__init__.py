@@ -1,0 +1,1 @@
+"""ZenML pipelines; each reads like a table of contents."""

@@ -1,0 +1,61 @@
+"""From one YAML file to a registered, judged model."""
+
+from __future__ import annotations
+
+from zenml import pipeline
+from zenml.enums import ExecutionMode
+
+from evergreen.config import UseCase
+from steps.data.tables import check_quality, define_contract, load_table, split_table
+from steps.promotion.champion import find_champion
+from steps.promotion.publication import assemble_bundle, register_challenger, write_report
+from steps.training.candidates import fit_challenger, search_candidates
+from steps.training.evaluation import evaluate_on_holdout, judge_challenger
+
+
+@pipeline(
+    name="train",
+    enable_step_logs=False,
+    enable_pipeline_logs=False,
+    enable_heartbeat=False,
+    execution_mode=ExecutionMode.FAIL_FAST,
+)
+def train(use_case: UseCase, command: str) -> None:
+    """Train, evaluate, judge and register a challenger for one use case."""
+    training = {
+        "features": use_case.features,
+        "training": use_case.training,
+        "split": use_case.split,
+    }
+    seed = use_case.training.seed
+
+    raw_table = load_table(use_case.data)
+    contract = define_contract(raw_table, use_case)
+    table_quality, data_report = check_quality(raw_table, contract, use_case)
+    training_rows, holdout_rows, data = split_table(raw_table, contract, table_quality, use_case)
+
+    search = search_candidates(training_rows, data, **training)
+    challenger, baseline = fit_challenger(training_rows, data, search, **training)
+
+    champion = find_champion(data, use_case)
+    evaluations, explanation, predictions = evaluate_on_holdout(
+        challenger, baseline, champion, holdout_rows, data, search, use_case.evaluation, seed
+    )
+    verdict = judge_challenger(
+        predictions, evaluations, champion, data, search, use_case.gate, use_case.evaluation, seed
+    )
+
+    bundle, facts = assemble_bundle(
+        challenger,
+        training_rows,
+        use_case,
+        data,
+        search,
+        evaluations,
+        explanation,
+        verdict,
+        champion,
+        command,
+    )
+    registration = register_challenger(bundle, facts, champion, use_case)
+    write_report(facts, registration, data_report)

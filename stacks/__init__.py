@@ -1,0 +1,1 @@
+"""Stack files, and the code that makes ZenML match one."""

@@ -1,0 +1,1 @@
+"""Thin ZenML steps: unpack, call the core, return."""

@@ -1,0 +1,103 @@
+"""Load a table, settle its contract, check it and split it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from zenml import log_metadata, step
+from zenml.types import HTMLString
+
+from evergreen.config import DataConfig, UseCase
+from evergreen.data.conform import conform
+from evergreen.data.contract import Contract
+from evergreen.data.dataset import Dataset
+from evergreen.data.infer import infer_contract
+from evergreen.data.quality import check_split, check_table, merge
+from evergreen.data.quality_report import QualityReport
+from evergreen.data.sources import describe_source, read_source
+from evergreen.data.splits import split_holdout
+from evergreen.reporting.data_report import data_report
+from evergreen.reporting.facts import DataFacts
+from steps.announcements import announce
+from steps.caching import CACHED
+from steps.materializers import DatasetMaterializer
+from steps.workspace import report_folder, scratch_file
+
+
+@step(
+    enable_cache=False,
+    enable_artifact_visualization=False,
+    output_materializers={"raw_table": DatasetMaterializer},
+)
+def load_table(data: DataConfig) -> Annotated[Dataset, "raw_table"]:
+    """Read the source anew in every run; what follows is cached by the table's fingerprint."""
+    announce(f"Load {describe_source(data.source)}")
+    frame = read_source(data.source)
+    dataset = Dataset.write(frame, scratch_file("raw.parquet"), describe_source(data.source))
+    log_metadata(
+        {"rows": dataset.rows, "fingerprint": dataset.fingerprint, "source": dataset.source}
+    )
+    return dataset
+
+
+@step(cache_policy=CACHED)
+def define_contract(raw_table: Dataset, use_case: UseCase) -> Annotated[Contract, "contract"]:
+    """Infer what the use case does not say about the columns."""
+    announce("Settle the data contract")
+    return infer_contract(raw_table.read(), use_case)
+
+
+@step(cache_policy=CACHED)
+def check_quality(
+    raw_table: Dataset, contract: Contract, use_case: UseCase
+) -> tuple[Annotated[QualityReport, "table_quality"], Annotated[HTMLString, "data_report"]]:
+    """Check the table as it was read, and draw its portrait."""
+    announce("Check the data")
+    frame = raw_table.read()
+    quality = check_table(frame, contract, use_case)
+    page = data_report(conform(frame, contract), contract, quality)
+    if quality.errors:  # the run ends in the next step; its report must be there
+        (report_folder(use_case.name) / "data.html").write_text(page, encoding="utf-8")
+    return quality, HTMLString(page)
+
+
+@step(
+    cache_policy=CACHED,
+    enable_artifact_visualization=False,
+    output_materializers={
+        "training_rows": DatasetMaterializer,
+        "holdout_rows": DatasetMaterializer,
+    },
+)
+def split_table(
+    raw_table: Dataset, contract: Contract, table_quality: QualityReport, use_case: UseCase
+) -> tuple[
+    Annotated[Dataset, "training_rows"],
+    Annotated[Dataset, "holdout_rows"],
+    Annotated[DataFacts, "data_facts"],
+]:
+    """Set the holdout aside; it is opened once, by the final evaluation."""
+    table_quality.require()
+    announce("Set the holdout aside")
+    frame = conform(raw_table.read(), contract)
+    frame = frame[frame[contract.target].notna()].reset_index(drop=True)
+    split = split_holdout(frame, contract, use_case.split)
+    quality = merge(table_quality, check_split(frame, split, contract, use_case))
+    training_rows = Dataset.write(
+        frame.iloc[split.train], scratch_file("training.parquet"), f"{raw_table.source} (training)"
+    )
+    holdout_rows = Dataset.write(
+        frame.iloc[split.holdout], scratch_file("holdout.parquet"), f"{raw_table.source} (holdout)"
+    )
+    facts = DataFacts(
+        source=raw_table.source,
+        fingerprint=raw_table.fingerprint,
+        rows=raw_table.rows,
+        train_rows=training_rows.rows,
+        holdout_rows=holdout_rows.rows,
+        split_method=split.method,
+        split_boundary=split.boundary,
+        contract=contract,
+        quality=quality,
+    )
+    return training_rows, holdout_rows, facts

@@ -1,0 +1,125 @@
+"""How the core's values travel between steps.
+
+Each has a content hash, so that a step is served from the cache whenever what goes into it is
+the same, whichever run made it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sklearn.base import BaseEstimator
+from zenml.enums import ArtifactType
+from zenml.materializers.base_materializer import BaseMaterializer
+from zenml.metadata.metadata_types import MetadataType
+
+from evergreen.data.dataset import Dataset
+from evergreen.promotion.bundle import Bundle, open_bundle
+from evergreen.promotion.serialization import load_model, save_model
+
+
+class _FileMaterializer(BaseMaterializer):
+    """Shares how files come from and go to the artifact store."""
+
+    SKIP_REGISTRATION: ClassVar[bool] = True
+
+    def _local(self, name: str) -> Path:
+        """Return a local path of the stored file, copied only where the store is remote."""
+        stored = Path(self.uri) / name
+        if stored.exists():
+            return stored
+        folder = Path(tempfile.mkdtemp(prefix="evergreen-"))
+        return self._download(f"{self.uri}/{name}", folder / name)
+
+    def _download(self, source: str, target: Path) -> Path:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self.artifact_store.open(source, "rb") as remote, target.open("wb") as file:
+            while chunk := remote.read(1 << 20):
+                file.write(chunk)
+        return target
+
+    def _upload(self, source: Path, name: str) -> None:
+        target = f"{self.uri}/{name}"
+        self.artifact_store.makedirs(target.rsplit("/", 1)[0])
+        with source.open("rb") as file, self.artifact_store.open(target, "wb") as remote:
+            while chunk := file.read(1 << 20):
+                remote.write(chunk)
+
+
+class DatasetMaterializer(_FileMaterializer):
+    """A table: one Parquet file, read lazily."""
+
+    ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (Dataset,)
+    ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
+
+    def load(self, data_type: type[Any]) -> Dataset:
+        """Open the table without reading its rows."""
+        return Dataset.open(self._local("table.parquet"))
+
+    def save(self, data: Dataset) -> None:
+        """Copy the file into the artifact store."""
+        self._upload(data.path, "table.parquet")
+
+    def extract_metadata(self, data: Dataset) -> dict[str, MetadataType]:
+        """Show in the dashboard what the table is."""
+        return {
+            "rows": data.rows,
+            "columns": len(data.columns),
+            "fingerprint": data.fingerprint,
+            "source": data.source,
+        }
+
+    def compute_content_hash(self, data: Dataset) -> str:
+        """Return the table's fingerprint."""
+        return data.fingerprint
+
+
+class ModelMaterializer(_FileMaterializer):
+    """A scikit-learn pipeline in skops format: loading it runs no code of the file's."""
+
+    ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (BaseEstimator,)
+    ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.MODEL
+
+    def load(self, data_type: type[Any]) -> BaseEstimator:
+        """Load the pipeline."""
+        return load_model(self._local("model.skops"))
+
+    def save(self, data: BaseEstimator) -> None:
+        """Write the pipeline."""
+        with tempfile.TemporaryDirectory(prefix="evergreen-") as folder:
+            path = Path(folder) / "model.skops"
+            save_model(data, path)
+            self._upload(path, "model.skops")
+
+
+class BundleMaterializer(_FileMaterializer):
+    """A bundle: a folder of files with a manifest."""
+
+    ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (Bundle,)
+    ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.MODEL
+
+    def load(self, data_type: type[Any]) -> Bundle:
+        """Open the bundle and verify its checksums."""
+        stored = Path(self.uri) / "bundle"
+        if stored.exists():
+            return open_bundle(stored)
+        folder = Path(tempfile.mkdtemp(prefix="evergreen-")) / "bundle"
+        for place, _, names in self.artifact_store.walk(f"{self.uri}/bundle"):
+            relative = str(place).split("/bundle", 1)[1].lstrip("/")
+            for name in names:
+                file = str(name)
+                self._download(f"{place!s}/{file}", folder / relative / file)
+        return open_bundle(folder)
+
+    def save(self, data: Bundle) -> None:
+        """Copy the folder into the artifact store."""
+        for path in sorted(data.folder.rglob("*")):
+            if path.is_file():
+                self._upload(path, f"bundle/{path.relative_to(data.folder).as_posix()}")
+
+    def compute_content_hash(self, data: Bundle) -> str:
+        """Return the hash of the manifest, which holds the hash of every file."""
+        return hashlib.sha256((data.folder / "manifest.json").read_bytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""From a judged challenger to a registered version and its report."""

@@ -1,0 +1,68 @@
+"""Search the candidates on the training rows, and fit the best."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from sklearn.base import BaseEstimator
+from zenml import step
+
+from evergreen.config import FeaturesConfig, SplitConfig, TrainingConfig
+from evergreen.data.dataset import Dataset
+from evergreen.reporting.facts import DataFacts
+from evergreen.training import search
+from evergreen.training.results import SearchResult
+from steps.announcements import announce
+from steps.caching import CACHED
+from steps.materializers import ModelMaterializer
+
+
+@step(cache_policy=CACHED)
+def search_candidates(
+    training_rows: Dataset,
+    data_facts: DataFacts,
+    features: FeaturesConfig,
+    training: TrainingConfig,
+    split: SplitConfig,
+) -> Annotated[SearchResult, "search"]:
+    """Tune every candidate by cross-validation on the training rows."""
+    data_facts.quality.require()
+    announce("Search the candidates")
+    return search.search_candidates(
+        training_rows,
+        data_facts.contract,
+        features=features,
+        training=training,
+        split=split,
+        on_progress=announce,
+    )
+
+
+@step(
+    cache_policy=CACHED,
+    enable_artifact_visualization=False,
+    output_materializers={"challenger": ModelMaterializer, "baseline": ModelMaterializer},
+)
+def fit_challenger(
+    training_rows: Dataset,
+    data_facts: DataFacts,
+    search_result: SearchResult,
+    features: FeaturesConfig,
+    training: TrainingConfig,
+    split: SplitConfig,
+) -> tuple[Annotated[BaseEstimator, "challenger"], Annotated[BaseEstimator, "baseline"]]:
+    """Fit the best candidate, and the baseline that it must beat, on all training rows."""
+    announce("Fit the challenger")
+    by_name = {candidate.name: candidate for candidate in search_result.candidates}
+    challenger, baseline = (
+        search.fit_candidate(
+            training_rows,
+            data_facts.contract,
+            by_name[name],
+            features=features,
+            training=training,
+            split=split,
+        )
+        for name in (search_result.best, "baseline")
+    )
+    return challenger, baseline

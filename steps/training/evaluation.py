@@ -1,0 +1,90 @@
+"""Open the holdout, once, and judge the challenger."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from sklearn.base import BaseEstimator
+from zenml import step
+
+from evergreen.config import EvaluationConfig, GateConfig
+from evergreen.data.dataset import Dataset
+from evergreen.promotion.gate import judge
+from evergreen.promotion.verdict import Verdict
+from evergreen.reporting.facts import DataFacts
+from evergreen.training.evaluation import evaluate
+from evergreen.training.explanation import explain
+from evergreen.training.predictions import arms_from_frame, arms_to_frame, predict
+from evergreen.training.results import Evaluations, Explanation, SearchResult
+from steps.announcements import announce
+from steps.caching import CACHED
+from steps.materializers import DatasetMaterializer
+from steps.promotion.champion import ChampionReference, champion_model
+from steps.workspace import scratch_file
+
+
+@step(cache_policy=CACHED, output_materializers={"predictions": DatasetMaterializer})
+def evaluate_on_holdout(
+    challenger: BaseEstimator,
+    baseline: BaseEstimator,
+    champion: ChampionReference,
+    holdout_rows: Dataset,
+    data_facts: DataFacts,
+    search_result: SearchResult,
+    evaluation: EvaluationConfig,
+    seed: int,
+) -> tuple[
+    Annotated[Evaluations, "evaluations"],
+    Annotated[Explanation, "explanation"],
+    Annotated[Dataset, "predictions"],
+]:
+    """Score challenger, baseline and champion, as whole pipelines, on the same rows."""
+    announce("Evaluate on the holdout")
+    frame, contract = holdout_rows.read(), data_facts.contract
+    models = {"challenger": challenger, "baseline": baseline}
+    if champion.version is not None:
+        models["champion"] = champion_model(champion)
+    arms = {arm: predict(model, frame, contract) for arm, model in models.items()}
+    results = {arm: evaluate(rows, frame, contract, evaluation, seed) for arm, rows in arms.items()}
+    explanation = explain(
+        challenger, frame, contract, metric=search_result.metric, config=evaluation, seed=seed
+    )
+    predictions = Dataset.write(
+        arms_to_frame(arms), scratch_file("predictions.parquet"), "holdout predictions"
+    )
+    return (
+        Evaluations(
+            challenger=results["challenger"],
+            baseline=results["baseline"],
+            champion=results.get("champion"),
+        ),
+        explanation,
+        predictions,
+    )
+
+
+@step(cache_policy=CACHED)
+def judge_challenger(
+    predictions: Dataset,
+    evaluations: Evaluations,
+    champion: ChampionReference,
+    data_facts: DataFacts,
+    search_result: SearchResult,
+    gate: GateConfig,
+    evaluation: EvaluationConfig,
+    seed: int,
+) -> Annotated[Verdict, "verdict"]:
+    """Ask every rule of the gate."""
+    announce("Judge the challenger")
+    arms = arms_from_frame(predictions.read(), data_facts.contract)
+    return judge(
+        gate,
+        metric=search_result.metric,
+        challenger=arms["challenger"],
+        baseline=arms["baseline"],
+        champion=arms.get("champion"),
+        champion_version=champion.version,
+        evaluation=evaluations.challenger,
+        seed=seed,
+        bootstrap=evaluation.bootstrap,
+    )
