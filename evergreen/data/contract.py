@@ -33,6 +33,7 @@ class Column(Value):
     categories: tuple[Label, ...] | None = None
     declared: tuple[str, ...] = ()
     example: Label | None = None
+    format: str | None = None  # strptime format of dates that are not written as ISO 8601
 
 
 class Contract(Value):

@@ -1,0 +1,159 @@
+"""Values of a raw column, read as one of the contract's types.
+
+Every function takes a Series of any dtype and returns a Series of the same index. It never
+raises for a value that does not fit: such a value becomes missing.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api import types as dtypes
+
+from evergreen.config import ColumnType
+
+TRUE_WORDS = frozenset({"true", "yes", "t", "y", "1", "1.0"})
+FALSE_WORDS = frozenset({"false", "no", "f", "n", "0", "0.0"})
+
+# Numbers read as times since 1970 (POSIX): the magnitude tells seconds from milli-, micro- and
+# nanoseconds for every date between 1973 and 5138.
+_EPOCH_SCALES = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (1e20, 1e-3))
+
+
+def cast(values: pd.Series, column_type: ColumnType, date_format: str | None = None) -> pd.Series:
+    """Return the values in the canonical dtype of a column type.
+
+    number, integer, boolean: float64, missing NaN, infinities kept, fractions kept.
+    category, identifier: object column of ``str``, missing None.
+    timestamp: datetime64[us] in UTC without a zone, missing NaT.
+    """
+    if column_type in {"number", "integer"}:
+        return as_number(values)
+    if column_type == "boolean":
+        return as_boolean(values)
+    if column_type == "timestamp":
+        return as_timestamp(values, date_format)
+    return as_text(values)
+
+
+def is_missing(values: pd.Series) -> pd.Series:
+    """Tell which values are missing: null, or text that is empty or blank."""
+    missing = values.isna()
+    if _is_plain(values.dtype):
+        return missing
+    if dtypes.is_string_dtype(values.dtype) and values.dtype != object:
+        return missing | (values.str.strip() == "").fillna(False).astype(bool)
+    blank = [isinstance(value, str) and not value.strip() for value in values]
+    return missing | pd.Series(blank, index=values.index, dtype=bool)
+
+
+def uncastable(values: pd.Series, column_type: ColumnType, date_format: str | None) -> pd.Series:
+    """Tell which values are present but are not of the type (for integers: also fractions)."""
+    found = cast(values, column_type, date_format)
+    wrong = found.isna() & ~is_missing(values)
+    if column_type == "integer":
+        wrong |= np.isfinite(found) & (found != np.floor(found))
+    return wrong
+
+
+def as_number(values: pd.Series) -> pd.Series:
+    """Read numbers; numbers written as text count, durations become seconds."""
+    if dtypes.is_timedelta64_dtype(values.dtype):
+        return values.dt.total_seconds().astype("float64")
+    if dtypes.is_datetime64_any_dtype(values.dtype) or dtypes.is_complex_dtype(values.dtype):
+        return pd.Series(np.nan, index=values.index, dtype="float64", name=values.name)
+    if dtypes.is_bool_dtype(values.dtype) or dtypes.is_numeric_dtype(values.dtype):
+        if values.dtype == np.float64:
+            return values
+        numbers = values.to_numpy(dtype="float64", na_value=np.nan)
+    else:
+        numbers = pd.to_numeric(_text_or_scalar(values), errors="coerce").to_numpy("float64")
+    return pd.Series(numbers, index=values.index, name=values.name)
+
+
+def as_boolean(values: pd.Series) -> pd.Series:
+    """Read true/false, yes/no, t/f, y/n and 1/0 as 1.0 and 0.0."""
+    if _is_plain(values.dtype):
+        numbers = as_number(values)
+        return numbers.where(numbers.isin([0.0, 1.0]))
+    codes, words = pd.factorize(as_text(values).str.strip().str.lower())
+    meanings = [1.0 if w in TRUE_WORDS else 0.0 if w in FALSE_WORDS else np.nan for w in words]
+    return pd.Series(np.array([*meanings, np.nan])[codes], index=values.index, name=values.name)
+
+
+def as_text(values: pd.Series) -> pd.Series:
+    """Read levels as text; whole numbers are written without a decimal point."""
+    if dtypes.is_datetime64_any_dtype(values.dtype):
+        values = values.astype(object)
+    if _is_plain(values.dtype) or isinstance(values.dtype, pd.CategoricalDtype):
+        codes, levels = pd.factorize(values)
+        texts = np.array([*(_text(level) for level in levels), None], dtype=object)[codes]
+    else:
+        texts = values.to_numpy(dtype=object, copy=True)
+        if not dtypes.is_string_dtype(values.dtype) or values.dtype == object:
+            texts = np.array([None, *(_text(value) for value in texts)], dtype=object)[1:]
+        texts[is_missing(values).to_numpy()] = None
+    return pd.Series(texts, index=values.index, name=values.name, dtype=object)
+
+
+def as_timestamp(values: pd.Series, date_format: str | None = None) -> pd.Series:
+    """Read moments: ISO 8601, else ``date_format`` (strptime), else numbers since 1970.
+
+    A moment without a zone is taken as UTC.
+    """
+    if dtypes.is_datetime64_any_dtype(values.dtype):
+        moments = (
+            values if values.dt.tz is None else values.dt.tz_convert("UTC").dt.tz_localize(None)
+        )
+        return moments.astype("datetime64[us]")
+    if _is_plain(values.dtype) and date_format is None:
+        return _since_1970(as_number(values))
+    text = as_text(values)
+    moments = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
+    if date_format is not None:
+        formatted = pd.to_datetime(text, format=date_format, errors="coerce", utc=True)
+        moments = formatted.fillna(moments)
+    return moments.dt.tz_localize(None).astype("datetime64[us]")
+
+
+def _since_1970(numbers: pd.Series) -> pd.Series:
+    seconds = numbers.to_numpy()
+    micros = np.full(len(seconds), np.nan)
+    for bound, scale in reversed(_EPOCH_SCALES):
+        within = np.abs(seconds) < bound
+        micros[within] = seconds[within] * scale
+    known = np.isfinite(micros)
+    moments = np.full(len(seconds), np.datetime64("NaT"), dtype="datetime64[us]")
+    moments[known] = np.round(micros[known]).astype("int64").astype("datetime64[us]")
+    return pd.Series(moments, index=numbers.index, name=numbers.name)
+
+
+def _is_plain(dtype: Any) -> bool:
+    """Tell whether a dtype holds numbers, truth values, moments or durations only."""
+    return bool(
+        dtypes.is_numeric_dtype(dtype)
+        or dtypes.is_bool_dtype(dtype)
+        or dtypes.is_datetime64_any_dtype(dtype)
+        or dtypes.is_timedelta64_dtype(dtype)
+    ) and not isinstance(dtype, pd.CategoricalDtype)
+
+
+def _text_or_scalar(values: pd.Series) -> pd.Series:
+    """Turn containers (lists, mappings) into text: `pandas.to_numeric` refuses them."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(object)
+    if values.dtype != object:
+        return values
+    scalar = [value if pd.api.types.is_scalar(value) else str(value) for value in values]
+    return pd.Series([*scalar, None], dtype=object).iloc[:-1].set_axis(values.index)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    if isinstance(value, date):  # datetime and pandas.Timestamp are dates, too
+        return value.isoformat()
+    return str(value)

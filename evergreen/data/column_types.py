@@ -1,0 +1,156 @@
+"""What type a raw column has, told from its values."""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from pandas.api import types as dtypes
+from pandas.tseries.api import guess_datetime_format
+
+from evergreen.config import ColumnType
+from evergreen.data.casting import as_number, as_text, as_timestamp, is_missing
+
+MAJORITY = 0.95  # share of a column's values that must be of one type, dates and numbers alike
+SAMPLE = 1000
+IDENTIFIER_ROWS = 50  # on fewer rows, distinct text is no sign of an identifier
+IDENTIFIER_SHARE = 0.95
+LONG_TEXT = 100  # characters
+
+
+class InferredType(NamedTuple):
+    """A column's type and, for dates in other than ISO 8601, their strptime format."""
+
+    type: ColumnType
+    format: str | None = None
+
+
+def infer_type(values: pd.Series) -> InferredType:
+    """Return the type that at least 95 % of the present values have.
+
+    An integer column that holds missing values arrives as floats: whole numbers count as
+    integers there. Truth values must be spelt true/false or yes/no throughout. A column without
+    any value counts as numbers.
+    """
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(object)
+    if dtypes.is_bool_dtype(values.dtype):
+        return InferredType("boolean")
+    if dtypes.is_datetime64_any_dtype(values.dtype):
+        return InferredType("timestamp")
+    if dtypes.is_timedelta64_dtype(values.dtype):
+        return InferredType("number")
+    if dtypes.is_integer_dtype(values.dtype):
+        return InferredType("integer")
+    if dtypes.is_numeric_dtype(values.dtype):
+        return InferredType(_number_type(values))
+    return _text_type(values[~is_missing(values)])
+
+
+def infer_moment_format(values: pd.Series) -> str | None:
+    """Return the strptime format of a column that is known to hold moments; None for ISO 8601.
+
+    Whole numbers such as 20240131 or 2024 are dates where all of them are; other numbers are
+    seconds (milli-, micro-, nanoseconds) since 1970.
+    """
+    present = values[~is_missing(values)]
+    if dtypes.is_datetime64_any_dtype(values.dtype) or present.empty:
+        return None
+    numbers = as_number(present)
+    if numbers.notna().all():
+        if numbers.between(19000101, 21001231).all() and _reads(present, "%Y%m%d") == 1:
+            return "%Y%m%d"
+        return "%Y" if numbers.between(1900, 2100).all() else None
+    return _date_format(present).format
+
+
+def _number_type(values: pd.Series) -> ColumnType:
+    numbers = as_number(values)
+    finite = numbers[np.isfinite(numbers)]
+    whole = bool((finite == np.floor(finite)).all())
+    return "integer" if whole and len(finite) and numbers.isna().any() else "number"
+
+
+def _text_type(present: pd.Series) -> InferredType:
+    if present.empty:
+        return InferredType("number")
+    text = as_text(present)
+    if _is_boolean(text):
+        return InferredType("boolean")
+    if _is_numeric(text):
+        numbers = as_number(present)
+        known = numbers[np.isfinite(numbers)]
+        decimal = text.str.contains(r"[.eE]", regex=True)[known.index].any()
+        whole = bool((known == np.floor(known)).all()) and not decimal
+        return InferredType("integer" if whole else "number")
+    date = _date_format(text)
+    if date.share >= MAJORITY:
+        return InferredType("timestamp", date.format)
+    return InferredType("identifier" if _is_identifier(text) else "category")
+
+
+def _is_boolean(text: pd.Series) -> bool:
+    if text.iloc[:SAMPLE].nunique() > 6:
+        return False
+    words = set(text.str.strip().str.lower().unique())
+    return words <= {"true", "false"} or words <= {"yes", "no"}
+
+
+def _is_numeric(text: pd.Series) -> bool:
+    """Tell whether text holds numbers. Digits after a leading zero (00501) are a code."""
+    sample = _sample(text)
+    if sample.str.match(r"\s*0\d").any():
+        return False
+    return (
+        as_number(sample).notna().mean() >= MAJORITY / 2
+        and as_number(text).notna().mean() >= MAJORITY
+    )
+
+
+class _DateFormat(NamedTuple):
+    share: float  # of the values that parse
+    format: str | None
+
+
+def _date_format(text: pd.Series) -> _DateFormat:
+    """Find the one format that most dates are written in, and the share that it reads.
+
+    Where every date reads both ways (03/04/2024), the day comes first.
+    """
+    sample = _sample(text)
+    if not sample.str.contains(r"\d", regex=True).mean() >= MAJORITY / 2:
+        return _DateFormat(0.0, None)
+    guesses = {guess for value in sample.iloc[:20] for guess in _guesses(value.strip())}
+    formats: list[str | None] = [None, *sorted(guesses)]
+    best = max(formats, key=lambda guess: _reads(sample, guess))
+    if _reads(sample, best) < MAJORITY / 2:
+        return _DateFormat(0.0, None)
+    return _DateFormat(_reads(text, best), best)
+
+
+def _guesses(value: str) -> set[str]:
+    """Return the formats with a year that one date may be written in, day or month first."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that the other order is in use
+        guesses = {guess_datetime_format(value, dayfirst=day_first) for day_first in (True, False)}
+    return {guess for guess in guesses if guess and "%y" in guess.lower()}
+
+
+def _reads(values: pd.Series, date_format: str | None) -> float:
+    return float(as_timestamp(values, date_format).notna().mean())
+
+
+def _is_identifier(text: pd.Series) -> bool:
+    if len(text) < IDENTIFIER_ROWS:
+        return False
+    distinct = text.nunique() / len(text)
+    long = _sample(text).str.len().median() > LONG_TEXT
+    return bool(distinct > IDENTIFIER_SHARE or (long and distinct > IDENTIFIER_SHARE / 2))
+
+
+def _sample(values: pd.Series) -> pd.Series:
+    """Return up to 1,000 values, evenly taken."""
+    step = max(1, len(values) // SAMPLE)
+    return values.iloc[::step].iloc[:SAMPLE]

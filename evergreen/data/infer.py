@@ -1,0 +1,202 @@
+"""A contract, made from a table and from what the use case says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from evergreen.config import ColumnRule, ColumnType, Label, UseCase
+from evergreen.data.casting import as_number, cast, is_missing
+from evergreen.data.column_types import InferredType, infer_moment_format, infer_type
+from evergreen.data.conform import require_unique_names, suggestion
+from evergreen.data.contract import Column, Contract, Role
+from evergreen.data.labels import class_labels, label_type, positive_label
+from evergreen.errors import InputError
+
+MAX_CATEGORIES = 1000  # a column with more levels is recorded without them
+_NUMERIC_SHARE = 0.95
+
+
+def infer_contract(frame: pd.DataFrame, use_case: UseCase) -> Contract:
+    """Return what the table promises; what the use case's ``contract`` says goes first.
+
+    Columns without any value and identifiers (nearly unique text) get the role "ignored", unless
+    the use case gives their type.
+
+    Parameters
+    ----------
+    frame
+        The table as read, before any cast.
+    use_case
+        Names the target and the other columns with a role.
+
+    Raises
+    ------
+    InputError
+        If the table is empty, misses a named column, has repeated column names, has no feature
+        left, or if its target does not suit the task.
+    """
+    require_unique_names(frame)
+    _require_named_columns(frame, use_case)
+    if frame.empty:
+        raise InputError(
+            f"The table has no rows, only {len(frame.columns)} column name(s); check data.source."
+        )
+    target = frame[use_case.data.target]
+    if is_missing(target).all():
+        raise InputError(
+            f"The target {target.name!r} has no value in any of {len(frame)} rows; "
+            "check data.target and the source."
+        )
+    labels, target_type = _target(target, use_case)
+    contract = Contract(
+        use_case=use_case.name,
+        task=use_case.task,
+        target=use_case.data.target,
+        labels=labels,
+        positive=positive_label(labels, use_case) if labels is not None else None,
+        columns=tuple(_infer_column(frame[name], use_case, target_type) for name in frame.columns),
+    )
+    _require_features(contract, use_case)
+    return contract
+
+
+def _target(values: pd.Series, use_case: UseCase) -> tuple[tuple[Label, ...] | None, ColumnType]:
+    """Return the classes (None for a regression) and the target's type."""
+    if use_case.task == "classification":
+        labels = class_labels(values)
+        return labels, label_type(labels)
+    _require_numbers(values)
+    return None, "integer" if infer_type(values).type == "integer" else "number"
+
+
+def _infer_column(values: pd.Series, use_case: UseCase, target_type: ColumnType) -> Column:
+    name = str(values.name)
+    rule = use_case.contract.get(name, ColumnRule())
+    inferred = _typed(values, rule, use_case, target_type)
+    missing = is_missing(values)
+    written = {key for key in rule.model_fields_set if getattr(rule, key) is not None}
+    facts = _facts(values, inferred, missing) | {key: getattr(rule, key) for key in written}
+    facts["type"] = inferred.type
+    return Column(
+        name=name,
+        role=_role(name, inferred.type, bool(missing.all()), use_case),
+        format=inferred.format,
+        declared=tuple(sorted(written)),
+        **facts,
+    )
+
+
+def _typed(
+    values: pd.Series, rule: ColumnRule, use_case: UseCase, target_type: ColumnType
+) -> InferredType:
+    """Return the type that the use case states, else the one that the values show."""
+    name = values.name
+    stated: ColumnType | None = rule.type
+    if stated is None and name == use_case.data.timestamp:
+        stated = "timestamp"
+    if stated is None and name == use_case.data.group:
+        stated = "category"
+    if stated == "timestamp":
+        return InferredType("timestamp", infer_moment_format(values))
+    if stated is not None:
+        return InferredType(stated)
+    if name == use_case.data.target:
+        return InferredType(target_type)
+    inferred = infer_type(values)
+    if rule.categories is not None:
+        return InferredType("category")
+    ranged = rule.minimum is not None or rule.maximum is not None
+    if ranged and inferred.type not in {"number", "integer"}:
+        return InferredType("number")
+    return inferred
+
+
+def _role(name: str, column_type: ColumnType, empty: bool, use_case: UseCase) -> Role:
+    data = use_case.data
+    if name == data.target:
+        return "target"
+    if name == data.timestamp:
+        return "timestamp"
+    if name == data.group:
+        return "group"
+    stated = name in use_case.contract and use_case.contract[name].type is not None
+    if name in data.ignore or column_type == "identifier" or (empty and not stated):
+        return "ignored"
+    return "feature"
+
+
+def _facts(values: pd.Series, inferred: InferredType, missing: pd.Series) -> dict[str, object]:
+    """Return what the table shows of a column: range, categories, nullability, an example."""
+    known = cast(values, inferred.type, inferred.format)[~missing].dropna()
+    facts: dict[str, object] = {"nullable": bool(missing.any())}
+    if inferred.type in {"number", "integer"}:
+        known = known[np.isfinite(known)]
+        if len(known):
+            facts |= {"minimum": float(known.min()), "maximum": float(known.max())}
+    elif inferred.type == "category":
+        levels = known.unique()
+        facts["categories"] = tuple(sorted(levels)) if 0 < len(levels) <= MAX_CATEGORIES else None
+    if len(known):
+        facts["example"] = _example(known, inferred.type)
+    return facts
+
+
+def _example(known: pd.Series, column_type: ColumnType) -> Label:
+    """Return a typical value that occurs: the median of what is ordered, else the mode."""
+    if column_type in {"number", "integer"}:
+        median = float(known.quantile(0.5, interpolation="lower"))
+        return int(median) if column_type == "integer" else median
+    if column_type == "timestamp":
+        return str(known.sort_values().iloc[(len(known) - 1) // 2].isoformat())
+    frequent = known.mode().iloc[0]
+    return bool(frequent) if column_type == "boolean" else str(frequent)
+
+
+def _require_numbers(target: pd.Series) -> None:
+    present = target[~is_missing(target)]
+    kind = infer_type(target).type
+    if as_number(present).notna().mean() < _NUMERIC_SHARE or kind in {"boolean", "timestamp"}:
+        shown = ", ".join(repr(value) for value in present.drop_duplicates().iloc[:3].tolist())
+        raise InputError(
+            f"The target {target.name!r} of a regression must be numbers, but holds {shown}. "
+            "Is this a classification? Then set task: classification."
+        )
+
+
+def _require_named_columns(frame: pd.DataFrame, use_case: UseCase) -> None:
+    data = use_case.data
+    named: list[tuple[str, Iterable[str | None]]] = [
+        ("data.target", (data.target,)),
+        ("data.timestamp", (data.timestamp,)),
+        ("data.group", (data.group,)),
+        ("data.ignore", data.ignore),
+        ("contract", use_case.contract),
+        ("features.drop", use_case.features.drop),
+        ("evaluation.slices", use_case.evaluation.slices),
+    ]
+    derived = use_case.features.derive
+    for place, names in named:
+        for name in names:
+            known_later = place == "features.drop" and name in derived
+            if name is not None and name not in frame.columns and not known_later:
+                raise InputError(
+                    f"{place} names the column {name!r}, which the table does not have. "
+                    + suggestion(name, frame.columns)
+                )
+
+
+def _require_features(contract: Contract, use_case: UseCase) -> None:
+    features = {column.name for column in contract.features}
+    if not features:
+        raise InputError(
+            "No feature column is left: every column is the target, the timestamp, the group, "
+            "ignored, an identifier or empty. Take some out of data.ignore, or give a column's "
+            "type under contract."
+        )
+    if not use_case.features.derive and features <= set(use_case.features.drop):
+        raise InputError(
+            "No feature column is left: features.drop names all of them. Take some out of it."
+        )
