@@ -6,15 +6,15 @@ the real streams.
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -22,12 +22,15 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from evergreen.outcome import TrainingOutcome
 from evergreen.training.progress import Progress
 
 
 @contextmanager
-def output_to_log(path: Path) -> Iterator[tuple[TextIO, TextIO]]:
-    """Send this process's output to ``path``, also that of C code and of child processes.
+def redirected_output(log: Path | None) -> Iterator[tuple[TextIO, TextIO]]:
+    """Send this process's output to ``log``, also that of C code and of child processes.
+
+    With no log it all goes to standard error, so that standard output stays the caller's.
 
     Yields
     ------
@@ -36,22 +39,22 @@ def output_to_log(path: Path) -> Iterator[tuple[TextIO, TextIO]]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
-    real_out = io.TextIOWrapper(os.fdopen(os.dup(1), "wb"), encoding="utf-8", write_through=True)
-    real_err = io.TextIOWrapper(os.fdopen(os.dup(2), "wb"), encoding="utf-8", write_through=True)
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    real_out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    real_err = os.fdopen(os.dup(2), "w", encoding="utf-8")
+    target = os.dup(2) if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        os.dup2(target, 1)
+        os.dup2(target, 2)
         yield real_out, real_err
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+        real_out.close()
+        real_err.close()
         os.dup2(saved[0], 1)
         os.dup2(saved[1], 2)
-        for descriptor in (*saved, log):
+        for descriptor in (*saved, target):
             os.close(descriptor)
-        real_out.flush()
-        real_err.flush()
 
 
 class LiveView:
@@ -124,3 +127,102 @@ class LiveView:
                 Text(state, style="red" if progress.error else "dim"),
             )
         return table
+
+
+_VERDICTS = {
+    "promoted": ("PROMOTED", "bold green"),
+    "unchanged": ("UNCHANGED", "bold green"),
+    "waiting": ("WAITING FOR APPROVAL", "bold yellow"),
+    "refused": ("REFUSED", "bold red"),
+}
+
+
+def show_training(outcome: TrainingOutcome, stream: TextIO, *, quiet: bool = False) -> None:
+    """Print the final table, the verdict, and where to look next."""
+    console = Console(file=stream, highlight=False)
+    word, style = _VERDICTS[outcome.status]
+    verdict = Text.assemble((word, style), "  ", outcome.message)
+    if quiet:
+        console.print(verdict)
+        return
+    console.print(
+        f"\n[bold]{outcome.use_case}[/bold]  [dim]{outcome.task}, {outcome.rows:,} rows: "
+        f"{outcome.train_rows:,} for training, {outcome.holdout_rows:,} held out; "
+        f"{outcome.seconds:.1f} s, {outcome.cached_steps} of {outcome.steps} steps from the "
+        "cache[/dim]\n"
+    )
+    console.print(_candidates(outcome))
+    console.print(_metrics(outcome))
+    console.print(_rules(outcome))
+    console.print(verdict, "\n", sep="")
+    console.print(_next_steps(outcome))
+
+
+def _candidates(outcome: TrainingOutcome) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Candidate")
+    table.add_column(f"{outcome.metric} (cross-validated)", justify="right")
+    table.add_column("Trials", justify="right")
+    table.add_column("Time", justify="right")
+    for candidate in outcome.candidates:
+        score = "failed"
+        if candidate.score is not None:
+            score = f"{candidate.score:.4g} ± {candidate.score_std or 0:.2g}"
+        table.add_row(
+            f"{'▸ ' if candidate.chosen else '  '}{candidate.title}",
+            score,
+            str(candidate.trials),
+            f"{candidate.seconds:.1f} s",
+            style="bold" if candidate.chosen else "red" if candidate.error else "",
+        )
+    return table
+
+
+def _metrics(outcome: TrainingOutcome) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("On the holdout")
+    table.add_column("Value", justify="right")
+    table.add_column("95 % interval", justify="right")
+    for name, interval in outcome.metrics.items():
+        if interval.estimate is None:
+            table.add_row(f"  {name}", "not measurable", "")
+            continue
+        bounds = ""
+        if interval.low is not None and interval.high is not None:
+            bounds = f"{interval.low:.4g} to {interval.high:.4g}"
+        table.add_row(f"  {name}", f"{interval.estimate:.4g}", bounds)
+    return table
+
+
+def _rules(outcome: TrainingOutcome) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Gate")
+    table.add_column("")
+    for rule in outcome.verdict.rules:
+        mark = Text("✓", "green") if rule.passed else Text("✗", "bold red")
+        table.add_row(Text.assemble("  ", mark, f" {rule.name}"), Text(rule.reason, "dim"))
+    return table
+
+
+def _next_steps(outcome: TrainingOutcome) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    if outcome.status == "waiting":
+        table.add_row("Approve", f"python run.py --approve {outcome.use_case}")
+        table.add_row("Reject", f"python run.py --reject {outcome.use_case}")
+    for name, path in outcome.reports.items():
+        table.add_row(f"{name.capitalize()} report" if name != "card" else "Model card", path)
+    table.add_row("MLflow", f"mlflow ui --backend-store-uri {outcome.mlflow_uri}")
+    table.add_row("Dashboard", "zenml login --local")
+    table.add_row("Log", outcome.log)
+    return table
+
+
+def show_overview(content: Mapping[str, Mapping[str, str]]) -> None:
+    """Print titled lists of names with a line of description each."""
+    console = Console(highlight=False)
+    for title, entries in content.items():
+        console.print(f"\n[bold]{title.replace('_', ' ').capitalize()}[/bold]")
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for name, description in entries.items():
+            table.add_row(f"  {name}", Text(description, "dim"))
+        console.print(table)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -146,7 +147,8 @@ def ensure_stack(name: str | None) -> str:
                 f"--stack {name}: no such stack. Registered: {', '.join(sorted(registered))}. "
                 f"Register one: python -m stacks apply stacks/{name}.yaml"
             )
-        client.activate_stack(name)
+        # For this process only; `zenml stack set` is how a user changes it for good.
+        os.environ["ZENML_ACTIVE_STACK_ID"] = str(client.get_stack(name).id)
     stack = client.active_stack_model
     missing = [
         kind
@@ -159,3 +161,48 @@ def ensure_stack(name: str | None) -> str:
             "Use one that has: zenml stack set local"
         )
     return stack.name
+
+
+def tracking_uri() -> str:
+    """Return the address of the active stack's MLflow."""
+    from zenml.client import Client
+
+    tracker = Client().active_stack.experiment_tracker
+    assert tracker is not None, "ensure_stack has seen to it"
+    return str(tracker.get_tracking_uri())
+
+
+def tracking_settings(use_case: UseCase) -> dict[str, Any]:
+    """Return the settings that put a run into its use case's MLflow experiment."""
+    return {"experiment_tracker.mlflow": {"experiment_name": use_case.name}}
+
+
+def prepare_tracking(use_case: UseCase) -> None:
+    """Make MLflow's store and the use case's experiment, with a place of its own for artifacts."""
+    from evergreen.promotion.store import prepare_store
+
+    home = Home.locate()
+    if tracking_uri() == home.mlflow_uri:
+        prepare_store(home, use_case.name)
+
+
+def mend_stale_runs(use_case: UseCase) -> None:
+    """Mark runs as failed that a killed process left `running`.
+
+    The caller holds the use case's lock, so no such run can be alive on this machine.
+    """
+    from zenml.client import Client
+    from zenml.enums import ExecutionStatus
+    from zenml.models import PipelineRunUpdate
+
+    client = Client()
+    for status in (ExecutionStatus.RUNNING, ExecutionStatus.INITIALIZING):
+        for run in client.list_pipeline_runs(status=status, tag=use_case.name, size=100):
+            client.zen_store.update_run(
+                run.id,
+                PipelineRunUpdate(
+                    status=ExecutionStatus.FAILED,
+                    status_reason="The process that ran it ended without a word.",
+                    end_time=datetime.now(UTC),
+                ),
+            )

@@ -1,0 +1,149 @@
+"""``--pipeline train``: everything around one run of the training pipeline."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evergreen.config import UseCase
+from evergreen.errors import ExitCode
+from evergreen.outcome import CandidateSummary, TrainingOutcome
+from evergreen.paths import Home
+from evergreen.terminal import LiveView, redirected_output, show_training
+from evergreen.use_case import load_use_case
+from pipelines import session
+
+if TYPE_CHECKING:
+    from zenml.models import PipelineRunResponse
+
+    from evergreen.promotion.registry import Registration
+    from evergreen.reporting.facts import TrainingFacts
+
+
+def run_training(options: argparse.Namespace) -> int:
+    """Train one use case and return the exit code that its verdict calls for."""
+    started = time.monotonic()
+    use_case = load_use_case(Path(options.config), options.overrides)
+    home = Home.locate()
+    session.prepare_environment()
+    session.prepare_home(home)
+    run_name = f"train-{use_case.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    log = home.logs / f"{run_name}.log"
+    with ExitStack() as stack:
+        stack.enter_context(session.exclusive(home, use_case))
+        stack.callback(session.sweep_scratch, home)
+        out, err = stack.enter_context(redirected_output(None if options.verbose else log))
+        view = LiveView(err, enabled=not (options.quiet or options.json or options.verbose))
+        with view:
+            run, stack_name = execute(use_case, options, view, run_name)
+            outcome = conclude(use_case, run, view, home, log)
+        outcome = outcome.model_copy(
+            update={"stack": stack_name, "seconds": time.monotonic() - started}
+        )
+        if options.json:
+            out.write(outcome.model_dump_json(indent=2) + "\n")
+        else:
+            show_training(outcome, out, quiet=options.quiet)
+    return outcome.exit_code
+
+
+def execute(
+    use_case: UseCase, options: argparse.Namespace, view: LiveView, run_name: str
+) -> tuple[PipelineRunResponse, str]:
+    """Prepare the stack and the stores, and run the pipeline to its end."""
+    view.show("Start ZenML")
+    session.start_zenml()
+    stack_name = session.ensure_stack(options.stack)
+    session.prepare_tracking(use_case)
+    session.mend_stale_runs(use_case)
+
+    from pipelines.train import train
+    from steps.announcements import listening
+
+    with listening(view.show):
+        configured = train.with_options(
+            run_name=run_name,
+            enable_cache=False if options.no_cache else None,
+            settings=session.tracking_settings(use_case),
+            tags=[use_case.name],
+        )
+        run = configured(use_case, reproduction(options))
+    return run, stack_name
+
+
+def reproduction(options: argparse.Namespace) -> str:
+    """Return the command that trains the same model again."""
+    words = ["python", "run.py", "--pipeline", "train", "--config", str(options.config)]
+    for override in options.overrides:
+        words += ["--set", override]
+    return shlex.join(words)
+
+
+def conclude(
+    use_case: UseCase, run: PipelineRunResponse, view: LiveView, home: Home, log: Path
+) -> TrainingOutcome:
+    """Gather what the run ended with from its artifacts."""
+    outputs = {
+        name: artifact
+        for step in run.steps.values()
+        for name, versions in step.regular_outputs.items()
+        for artifact in versions
+    }
+    facts: TrainingFacts = outputs["facts"].load()
+    registration: Registration = outputs["registration"].load()
+    reports = {
+        path.stem: str(path)
+        for path in sorted(home.run_reports(use_case.name, run.name).glob("*"))
+    }
+    steps = list(run.steps.values())
+    return TrainingOutcome(
+        use_case=use_case.name,
+        task=use_case.task,
+        status=registration.status,
+        message=registration.message,
+        exit_code=ExitCode.DONE if facts.verdict.passed else ExitCode.REFUSED,
+        version=registration.version,
+        champion=registration.champion,
+        verdict=facts.verdict,
+        metric=facts.search.metric,
+        metrics=facts.challenger.metrics,
+        candidates=candidate_summaries(facts),
+        rows=facts.data.rows,
+        train_rows=facts.data.train_rows,
+        holdout_rows=facts.data.holdout_rows,
+        data_fingerprint=facts.data.fingerprint,
+        reports=reports,
+        artifacts={name: artifact.uri for name, artifact in sorted(outputs.items())},
+        durations=view.durations,
+        seconds=0.0,
+        steps=len(steps),
+        cached_steps=sum(step.status.value == "cached" for step in steps),
+        stack="",
+        zenml_run=run.name,
+        mlflow_run=registration.run_id,
+        mlflow_uri=session.tracking_uri(),
+        log=str(log),
+    )
+
+
+def candidate_summaries(facts: TrainingFacts) -> tuple[CandidateSummary, ...]:
+    """Return the lines of the final table, best candidate first."""
+    return tuple(
+        CandidateSummary(
+            name=candidate.name,
+            title=candidate.title,
+            score=candidate.score,
+            score_std=candidate.score_std,
+            trials=len(candidate.trials),
+            seconds=candidate.seconds,
+            params=candidate.params,
+            chosen=candidate.name == facts.search.best,
+            error=candidate.error,
+        )
+        for candidate in facts.search.candidates
+    )

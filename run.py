@@ -1,0 +1,153 @@
+"""The command line: ``python run.py --pipeline train --config configs/wine.yaml``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from evergreen import __version__
+from evergreen.errors import EvergreenError, ExitCode
+from evergreen.paths import Home
+
+PIPELINES = ("train",)
+EPILOG = """\
+exit codes:
+  0 done    1 a gate or quality check said no    2 bad input or configuration
+  3 something needed does not answer             4 internal fault (see the log)
+
+examples:
+  python run.py --pipeline train
+  python run.py --pipeline train --config configs/iris.yaml --set training.trials=5
+  python run.py --pipeline train --json | jq .verdict
+  python run.py --approve wine
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = parse(arguments)
+    try:
+        return dispatch(options)
+    except KeyboardInterrupt:
+        print("Interrupted; nothing half-written was kept.", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    except BaseException as error:
+        if isinstance(error, SystemExit):
+            raise
+        return explain_failure(error, options)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; a mistake ends the process with exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="run.py",
+        description="Keep a tabular model fresh: one YAML file in, a judged model out.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    act = parser.add_argument_group("what to do").add_mutually_exclusive_group(required=True)
+    act.add_argument("--pipeline", choices=PIPELINES, help="the pipeline to run")
+    act.add_argument("--approve", metavar="NAME", help="make the waiting challenger champion")
+    act.add_argument("--reject", metavar="NAME", help="turn the waiting challenger down")
+    act.add_argument("--doctor", action="store_true", help="check the installation; say how to mend")
+    act.add_argument("--list", action="store_true", help="list pipelines, use cases and stacks")
+    act.add_argument("--version", action="version", version=f"evergreen {__version__}")
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--config", default="configs/wine.yaml", metavar="FILE", help="use case (default %(default)s)"
+    )
+    how.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="override one key of the use case, such as training.trials=5; repeatable",
+    )
+    how.add_argument("--stack", metavar="NAME", help="run on this ZenML stack, this time")
+    how.add_argument("--no-cache", action="store_true", help="compute every step anew")
+    how.add_argument("--reason", default="", help="why, for --reject (kept in the promotion log)")
+    show = parser.add_argument_group("what to show")
+    show.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    show.add_argument("--quiet", action="store_true", help="only the verdict")
+    show.add_argument("--verbose", action="store_true", help="also what ZenML and MLflow say")
+    options = parser.parse_args(arguments)
+    if options.quiet and options.verbose:
+        parser.error("--quiet and --verbose exclude each other")
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options.command = shlex.join(["python", "run.py", *words])
+    return options
+
+
+def dispatch(options: argparse.Namespace) -> int:
+    """Carry out what the options ask for. Imports wait until they are needed."""
+    if options.list:
+        from pipelines.overview import overview
+
+        return emit(overview(), options)
+    if options.doctor:
+        from stacks.doctor import examine
+
+        return examine(as_json=options.json)
+    if options.approve or options.reject:
+        from pipelines.approval import decide
+
+        return decide(options)
+    from pipelines.training_run import run_training
+
+    return run_training(options)
+
+
+def emit(content: dict[str, dict[str, str]], options: argparse.Namespace) -> int:
+    """Print a result as text, or as the one JSON object that was asked for."""
+    if options.json:
+        print(json.dumps(content, indent=2, default=str))
+    else:
+        from evergreen.terminal import show_overview
+
+        show_overview(content)
+    return ExitCode.DONE
+
+
+def explain_failure(error: BaseException, options: argparse.Namespace) -> int:
+    """Print the one message that a failure deserves and return its exit code."""
+    from evergreen.faults import as_product_error
+
+    home = Home.locate()
+    known = as_product_error(error, str(home.root))
+    code = known.exit_code if known is not None else ExitCode.INTERNAL
+    message = str(known) if known is not None else internal_fault(error, home)
+    if options.json:
+        print(json.dumps({"error": message, "exit_code": int(code)}, indent=2))
+    print(f"\n{message}", file=sys.stderr)
+    return code
+
+
+def internal_fault(error: BaseException, home: Home) -> str:
+    """Keep the trace of a fault that is ours and say where it lies."""
+    trace = "".join(traceback.format_exception(error))
+    log = home.logs / f"fault-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(trace, encoding="utf-8")
+    except OSError:
+        return f"Internal fault, and its trace could not be kept in {log}:\n{trace}"
+    return (
+        f"Internal fault: {type(error).__name__}: {error}\n"
+        f"That is Evergreen's mistake, not yours. The trace is in {log}"
+    )
+
+
+if __name__ == "__main__":
+    logging.captureWarnings(True)
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    raise SystemExit(main())
