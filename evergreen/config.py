@@ -5,28 +5,37 @@ One YAML file becomes one `UseCase`; `evergreen.use_case` reads it and words the
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from evergreen.data.quality_config import Check as Check  # noqa: PLC0414  (re-export)
+from evergreen.data.quality_config import QualityConfig as QualityConfig  # noqa: PLC0414  (re-export)
+from evergreen.data.quality_config import Severity as Severity  # noqa: PLC0414  (re-export)
 from evergreen.data.source_config import Source, source_from_shorthand
 from evergreen.values import Value
 
 Task = Literal["classification", "regression"]
-Severity = Literal["off", "info", "warning", "error"]
 ColumnType = Literal["number", "integer", "boolean", "category", "timestamp", "identifier"]
 Label = str | int | float | bool
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1, description="Makes every random choice repeat.")]
+DURATION = re.compile(r"([0-9]{1,9})\s*([smhdw])")
 
 
 def _duration(value: Any) -> Any:
     """Read ``90d``, ``6h``, ``30m`` or ``45s`` as a time span; leave the rest to Pydantic."""
     units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-    if isinstance(value, str) and value[-1:] in units and value[:-1].strip().isdigit():
-        return timedelta(**{units[value[-1]]: int(value[:-1])})
+    if isinstance(value, int | float):
+        raise ValueError("needs a unit, such as 90d, 6h, 30m or 45s")  # noqa: TRY004  (Pydantic)
+    if isinstance(value, str) and (written := DURATION.fullmatch(value)):
+        try:
+            return timedelta(**{units[written[2]]: int(written[1])})
+        except OverflowError:
+            raise ValueError("is longer than a calendar can hold") from None
     return value
 
 
@@ -38,7 +47,12 @@ def _positive_duration(value: timedelta) -> timedelta:
 
 Duration = Annotated[
     timedelta,
-    BeforeValidator(_duration, json_schema_input_type=str),
+    BeforeValidator(
+        _duration,
+        json_schema_input_type=Annotated[
+            str, Field(pattern=f"^{DURATION.pattern}$", examples=["90d", "6h", "30m", "45s"])
+        ],
+    ),
     AfterValidator(_positive_duration),
 ]
 
@@ -67,22 +81,22 @@ class DataConfig(Value):
         if self.target in {self.timestamp, self.group, *self.ignore}:
             raise ValueError(f"target {self.target!r} also has another role")
         if self.expires_after is not None and self.timestamp is None:
-            raise ValueError(
-                "expires_after needs data.timestamp, which tells a row's age"
-            )
+            raise ValueError("expires_after needs data.timestamp, which tells a row's age")
         return self
 
 
 class ColumnRule(Value):
     """What the contract says of one column; what is not written is inferred."""
 
-    type: ColumnType | None = None
-    unit: str | None = None
-    description: str | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-    categories: tuple[Label, ...] | None = Field(None, min_length=1)
-    nullable: bool | None = None
+    type: ColumnType | None = Field(None, description="What the column holds.")
+    unit: str | None = Field(None, description="Unit of the values, such as mg/l.")
+    description: str | None = Field(None, description="What the column means.")
+    minimum: float | None = Field(None, description="Least acceptable value.")
+    maximum: float | None = Field(None, description="Greatest acceptable value.")
+    categories: tuple[Label, ...] | None = Field(
+        None, min_length=1, description="The only acceptable values."
+    )
+    nullable: bool | None = Field(None, description="Whether values may be missing.")
 
     @model_validator(mode="after")
     def _range_is_ordered(self) -> ColumnRule:
@@ -91,57 +105,13 @@ class ColumnRule(Value):
         return self
 
 
-class Check(Value):
-    """One quality check: how bad a finding is, and from which figure on there is one."""
-
-    severity: Severity = "warning"
-    limit: float | None = Field(None, ge=0, description="The check's bound; its meaning is its own")
-
-
-def _check(severity: Severity, limit: float | None = None) -> Any:
-    return Field(default=Check(severity=severity, limit=limit))
-
-
-class QualityConfig(Value):
-    """The quality checks with their severities and limits. An error stops the run (exit code 1)."""
-
-    minimum_rows: Check = _check("error", 20)
-    types: Check = _check("error")
-    ranges: Check = _check("error")
-    categories: Check = _check("error")
-    nulls: Check = _check("error")
-    infinities: Check = _check("error")
-    empty_columns: Check = _check("error")
-    missing: Check = _check("warning", 0.3)
-    constant_columns: Check = _check("warning")
-    duplicates: Check = _check("warning", 0.05)
-    outliers: Check = _check("info", 0.05)
-    freshness: Check = _check("error")
-    target_missing: Check = _check("error", 0.2)
-    target_constant: Check = _check("error")
-    class_rows: Check = _check("error", 2)
-    class_balance: Check = _check("warning", 0.02)
-    leakage: Check = _check("error", 0.999)
-    identifiers: Check = _check("warning", 0.95)
-    shared_rows: Check = _check("error")
-    future_rows: Check = _check("error")
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _read_short_form(cls, value: Any, info: Any) -> Any:
-        """Read ``missing: error`` as a severity; keep the default for what is not written."""
-        written = {"severity": value} if isinstance(value, str | bool) else value
-        if written == {"severity": False}:
-            written = {"severity": "off"}  # YAML 1.1 reads `off` as false
-        if isinstance(written, dict) and info.field_name in cls.model_fields:
-            return cls.model_fields[info.field_name].default.model_dump() | written
-        return written
-
-
 class SplitConfig(Value):
     """How the holdout and the folds are made."""
 
-    method: Literal["auto", "random", "stratified", "group", "time"] = "auto"
+    method: Literal["auto", "random", "stratified", "group", "time"] = Field(
+        "auto",
+        description="auto: by time or group where data names one, else stratified or random.",
+    )
     holdout: float = Field(0.2, gt=0, lt=1, description="Share of the rows kept for the end.")
     folds: int = Field(5, ge=2, description="Cross-validation folds on the rest.")
     seed: Seed = 42
@@ -150,15 +120,19 @@ class SplitConfig(Value):
 class ImputeConfig(Value):
     """How missing values are filled."""
 
-    numbers: Literal["median", "mean", "zero"] = "median"
-    categories: Literal["most_frequent", "own_level"] = "own_level"
+    numbers: Literal["median", "mean", "zero"] = Field("median", description="For numbers.")
+    categories: Literal["most_frequent", "own_level"] = Field(
+        "own_level", description="For categories; own_level treats missing as a category."
+    )
     indicator: bool = Field(False, description="Add a column that says where numbers were missing.")
 
 
 class EncodeConfig(Value):
     """How categories become numbers."""
 
-    method: Literal["one_hot", "ordinal"] = "one_hot"
+    method: Literal["one_hot", "ordinal"] = Field(
+        "one_hot", description="A column of zeros and ones per category, or one of ranks."
+    )
     min_frequency: Share = Field(0.01, description="Rarer levels share one column.")
     max_levels: int = Field(30, ge=2, description="At most so many columns per category.")
 
@@ -166,8 +140,10 @@ class EncodeConfig(Value):
 class SelectionConfig(Value):
     """Automatic choice of features, inside the pipeline and so inside every fold."""
 
-    method: Literal["mutual_information", "rfe"]
-    max_features: PositiveInt
+    method: Literal["mutual_information", "rfe"] = Field(
+        description="rfe: recursive feature elimination."
+    )
+    max_features: PositiveInt = Field(description="Features kept at most.")
 
 
 class FeaturesConfig(Value):
@@ -177,21 +153,21 @@ class FeaturesConfig(Value):
         {}, description="Name: expression; backticks quote odd column names."
     )
     drop: tuple[str, ...] = Field((), description="Columns that only serve derived ones.")
-    impute: ImputeConfig = ImputeConfig()
-    encode: EncodeConfig = EncodeConfig()
+    impute: ImputeConfig = Field(ImputeConfig(), description="How missing values are filled.")
+    encode: EncodeConfig = Field(EncodeConfig(), description="How categories become numbers.")
     date_parts: tuple[
         Literal["year", "month", "day", "weekday", "hour", "day_of_year", "epoch_days"], ...
     ] = Field(("year", "month", "weekday"), description="What a timestamp column turns into.")
-    selection: SelectionConfig | None = None
+    selection: SelectionConfig | None = Field(None, description="Automatic choice of features.")
 
 
 class Span(Value):
     """A range that a parameter is searched over."""
 
-    low: float
-    high: float
-    log: bool = False
-    integer: bool = False
+    low: float = Field(description="Least value.")
+    high: float = Field(description="Greatest value.")
+    log: bool = Field(False, description="Search evenly over orders of magnitude.")
+    integer: bool = Field(False, description="Whole numbers only.")
 
     @model_validator(mode="after")
     def _is_ordered(self) -> Span:
@@ -210,7 +186,7 @@ Choice = str | int | float | bool | None
 class CandidateConfig(Value):
     """One candidate estimator: fixed parameters, and a search or a grid over the others."""
 
-    params: dict[str, Choice] = {}
+    params: dict[str, Choice] = Field({}, description="Fixed parameters of the estimator.")
     search: dict[str, Span | tuple[Choice, ...]] | None = Field(
         None, description="Ranges or choices for Optuna, replacing the candidate's own."
     )
@@ -228,9 +204,11 @@ class CandidateConfig(Value):
 def _candidates(value: Any) -> Any:
     """Read a plain list of names as candidates with their own search spaces."""
     if isinstance(value, list | tuple):
+        if not all(isinstance(name, str) for name in value):
+            raise ValueError("needs a list of names, or a mapping from names to settings")
         return {name: {} for name in value}
     if isinstance(value, dict):
-        return {name: settings or {} for name, settings in value.items()}
+        return {name: {} if settings is None else settings for name, settings in value.items()}
     return value
 
 
@@ -261,8 +239,8 @@ class TrainingConfig(Value):
 class Outcome(Value):
     """What one combination of actual and predicted class is worth, per row."""
 
-    actual: Label
-    predicted: Label
+    actual: Label = Field(description="The class that came true.")
+    predicted: Label = Field(description="The class that the model said.")
     gain: float = Field(description="Negative for a cost.")
 
 
@@ -279,7 +257,7 @@ class EvaluationConfig(Value):
     slices: tuple[str, ...] = Field((), description="Columns whose groups are measured apart.")
     slice_bins: int = Field(4, ge=2, description="Quantile bins of a numeric slice column.")
     bootstrap: int = Field(1000, ge=100, description="Resamples behind every interval.")
-    confidence: float = Field(0.95, gt=0.5, lt=1)
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Of the two-sided intervals.")
     outcomes: tuple[Outcome, ...] = Field((), description="Gain of each outcome (classification).")
     error_cost: ErrorCost | None = Field(None, description="Cost of errors (regression).")
     unit: str | None = Field(None, description="Unit of gains and costs, such as EUR.")
@@ -291,7 +269,7 @@ class EvaluationConfig(Value):
 class BaselineRule(Value):
     """The challenger must beat the baseline by more than ``min_gain``, surely."""
 
-    min_gain: float = Field(0.0, ge=0)
+    min_gain: float = Field(0.0, ge=0, description="In units of the metric.")
 
 
 class ChampionRule(Value):
@@ -307,9 +285,9 @@ class ChampionRule(Value):
 class SliceRule(Value):
     """Every slice with enough rows must reach the floor (or stay under it, for an error)."""
 
-    metric: str
-    floor: float
-    min_rows: PositiveInt = 20
+    metric: str = Field(description="The metric measured in every slice.")
+    floor: float = Field(description="Least acceptable value (for errors and losses: greatest).")
+    min_rows: PositiveInt = Field(20, description="Smaller slices are not judged.")
 
 
 class GateConfig(Value):
@@ -318,11 +296,17 @@ class GateConfig(Value):
     thresholds: dict[str, float] = Field(
         {}, description="Metric: least acceptable value (for errors and losses: greatest)."
     )
-    baseline: BaselineRule | None = BaselineRule()
-    champion: ChampionRule | None = ChampionRule()
-    slices: tuple[SliceRule, ...] = ()
+    baseline: BaselineRule | None = Field(
+        BaselineRule(), description="Compare with the dummy model; null leaves the rule out."
+    )
+    champion: ChampionRule | None = Field(
+        ChampionRule(), description="Compare with the present model; null leaves the rule out."
+    )
+    slices: tuple[SliceRule, ...] = Field((), description="Floors within evaluation.slices.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Of the one-sided bounds.")
-    approval: Literal["automatic", "manual"] = "automatic"
+    approval: Literal["automatic", "manual"] = Field(
+        "automatic", description="manual: a passing model waits for --approve or --reject."
+    )
 
 
 class UseCase(Value):
@@ -332,16 +316,20 @@ class UseCase(Value):
         pattern=r"^[a-z][a-z0-9_]{0,49}$",
         description="Lower-case letters, digits, underscores: the name of the model, too.",
     )
-    description: str = ""
-    task: Task
-    data: DataConfig
-    contract: dict[str, ColumnRule] = {}
-    quality: QualityConfig = QualityConfig()
-    split: SplitConfig = SplitConfig()
-    features: FeaturesConfig = FeaturesConfig()
-    training: TrainingConfig = TrainingConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    gate: GateConfig = GateConfig()
+    description: str = Field("", description="What the model is for, in a sentence or two.")
+    task: Task = Field(description="Predict a class or a number.")
+    data: DataConfig = Field(description="Where the table is and what its columns are for.")
+    contract: dict[str, ColumnRule] = Field(
+        {}, description="Column: what it promises. What is not written is inferred."
+    )
+    quality: QualityConfig = Field(QualityConfig(), description="The quality checks.")
+    split: SplitConfig = Field(SplitConfig(), description="How the holdout and folds are made.")
+    features: FeaturesConfig = Field(FeaturesConfig(), description="What is made of the columns.")
+    training: TrainingConfig = Field(TrainingConfig(), description="Which estimators compete.")
+    evaluation: EvaluationConfig = Field(
+        EvaluationConfig(), description="How the holdout is looked at."
+    )
+    gate: GateConfig = Field(GateConfig(), description="What a challenger must show.")
 
     @model_validator(mode="after")
     def _parts_agree(self) -> UseCase:

@@ -17,17 +17,21 @@ class SklearnSource(Value):
     """A data set that comes with scikit-learn, or that its fetchers cache."""
 
     type: Literal["sklearn"] = "sklearn"
-    name: Literal["wine", "iris", "breast_cancer", "diabetes", "california_housing"]
+    name: Literal["wine", "iris", "breast_cancer", "diabetes", "california_housing"] = Field(
+        description="The data set."
+    )
 
 
 class CsvSource(Value):
     """One CSV file, also compressed (.gz). What is not given is detected."""
 
     type: Literal["csv"] = "csv"
-    path: str = Field(min_length=1)
-    delimiter: str | None = Field(None, min_length=1, max_length=1)
-    encoding: str | None = None
-    decimal: Literal[".", ","] = "."
+    path: str = Field(min_length=1, description="Relative to the use case file.")
+    delimiter: str | None = Field(
+        None, min_length=1, max_length=1, description="One character. Default: detected."
+    )
+    encoding: str | None = Field(None, description="Such as utf-8 or cp1252. Default: detected.")
+    decimal: Literal[".", ","] = Field(".", description="The decimal mark.")
     missing: tuple[str, ...] = Field((), description="Further spellings of a missing value.")
 
 
@@ -35,7 +39,7 @@ class ParquetSource(Value):
     """A Parquet file, a folder of them, or a glob."""
 
     type: Literal["parquet"] = "parquet"
-    path: str = Field(min_length=1)
+    path: str = Field(min_length=1, description="Relative to the use case file.")
 
 
 class SqlSource(Value):
@@ -44,7 +48,7 @@ class SqlSource(Value):
     type: Literal["sql"] = "sql"
     url: str = Field(min_length=1, description="SQLAlchemy URL; use ${NAME} for the password.")
     table: str | None = Field(None, description="[schema.]table")
-    query: str | None = None
+    query: str | None = Field(None, description="A SELECT statement, instead of a table.")
     timeout: float = Field(10, gt=0, description="Seconds to wait for a connection.")
 
     @model_validator(mode="after")
@@ -58,27 +62,27 @@ class PagePagination(Value):
     """Pages by number: ``?page=1``, until a page is empty or short."""
 
     style: Literal["page"] = "page"
-    param: str = "page"
-    start: int = 1
-    size_param: str | None = None
-    size: int | None = Field(None, ge=1)
+    param: str = Field("page", description="Query parameter of the page's number.")
+    start: int = Field(1, description="Number of the first page.")
+    size_param: str | None = Field(None, description="Query parameter of the page's size.")
+    size: int | None = Field(None, ge=1, description="Rows per page.")
 
 
 class OffsetPagination(Value):
     """Pages by offset and limit, until a page is empty or short."""
 
     style: Literal["offset"] = "offset"
-    param: str = "offset"
-    size_param: str = "limit"
-    size: int = Field(1000, ge=1)
+    param: str = Field("offset", description="Query parameter of the first row's position.")
+    size_param: str = Field("limit", description="Query parameter of the page's size.")
+    size: int = Field(1000, ge=1, description="Rows per page.")
 
 
 class CursorPagination(Value):
     """The answer holds the next page's cursor at a dotted path; none ends the table."""
 
     style: Literal["cursor"] = "cursor"
-    param: str = "cursor"
-    path: str = "next"
+    param: str = Field("cursor", description="Query parameter of the cursor.")
+    path: str = Field("next", description="Dotted path to the next cursor in the answer.")
 
 
 class LinkPagination(Value):
@@ -97,17 +101,17 @@ class HttpSource(Value):
     """A web address that answers with CSV, JSON or JSON lines."""
 
     type: Literal["http"] = "http"
-    url: str = Field(pattern=r"^https?://")
+    url: str = Field(pattern=r"^https?://", description="The address.")
     format: Literal["csv", "json", "jsonl"] | None = Field(
         None, description="Default: by content type, then by the address's ending."
     )
     records: str | None = Field(None, description="Dotted path to the list of rows in the JSON.")
     headers: dict[str, str] = Field({}, description="Such as Authorization: Bearer ${TOKEN}")
-    params: dict[str, str] = {}
-    pagination: Pagination | None = None
+    params: dict[str, str] = Field({}, description="Query parameters.")
+    pagination: Pagination | None = Field(None, description="How further pages are asked for.")
     timeout: float = Field(30, gt=0, description="Seconds per request.")
     retries: int = Field(4, ge=0, le=10, description="Tries after the first one.")
-    max_pages: int = Field(10_000, ge=1)
+    max_pages: int = Field(10_000, ge=1, description="More pages are an error.")
 
 
 Source = Annotated[
