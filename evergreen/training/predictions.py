@@ -28,7 +28,8 @@ class Predictions:
 
     Classification: ``actual`` and ``predicted`` hold labels, ``probabilities`` is n×k with one
     column per label, in the order of ``labels``. Regression: both hold floats, in units of the
-    target, and the other fields are None.
+    target; labels and probabilities are None. ``groups`` (n codes) says which rows belong
+    together, where the contract has a group column: they are no independent evidence.
     """
 
     actual: npt.NDArray[Any]
@@ -36,6 +37,7 @@ class Predictions:
     probabilities: FloatArray | None = None
     labels: tuple[Label, ...] | None = None
     positive: Label | None = None
+    groups: IntArray | None = None
 
     def __post_init__(self) -> None:
         if len(self.actual) != len(self.predicted):
@@ -93,6 +95,7 @@ class Predictions:
             probabilities=None if self.probabilities is None else self.probabilities[rows],
             labels=self.labels,
             positive=self.positive,
+            groups=None if self.groups is None else self.groups[rows],
         )
 
 
@@ -113,22 +116,23 @@ def predict(
     from evergreen.data.conform import conform, model_frame, target_values
 
     actual = target_values(frame, contract)
+    groups = _group_codes(frame, contract)
     if model_contract is None:
         inputs = model_frame(frame, contract)
     else:
         inputs = model_frame(conform(frame, model_contract), model_contract)
     if contract.task == "regression":
         predicted = np.asarray(model.predict(inputs), dtype=np.float64).reshape(-1)
-        _require_predictions(np.logical_not(np.isfinite(predicted)))
-        return Predictions(actual=actual, predicted=predicted)
+        _require_usable(np.isfinite(predicted))
+        return Predictions(actual=actual, predicted=predicted, groups=groups)
 
     labels = contract.labels or ()
     predicted = np.asarray(model.predict(inputs)).reshape(-1)
-    _require_predictions(_missing(predicted))
+    _require_usable(~_missing(predicted))
     probabilities = None
     if hasattr(model, "predict_proba"):
         given = np.asarray(model.predict_proba(inputs), dtype=np.float64)
-        _require_predictions(~np.isfinite(given).all(axis=1))
+        _require_usable(np.isfinite(given).all(axis=1))
         probabilities = _reordered(given, model.classes_, labels)
     return Predictions(
         actual=actual,
@@ -136,13 +140,15 @@ def predict(
         probabilities=probabilities,
         labels=labels,
         positive=contract.positive,
+        groups=groups,
     )
 
 
 def arms_to_frame(arms: Mapping[str, Predictions]) -> pd.DataFrame:
     """Lay the predictions of several models (arms) on the same rows side by side.
 
-    Columns: ``actual``, and per arm ``ARM.predicted`` and, with probabilities, one
+    Columns: ``actual``, ``group`` where there are groups, and per arm ``ARM.predicted`` and, with
+    probabilities, one
     ``ARM.probability.LABEL`` per label. Labels are written as text.
 
     Raises
@@ -157,6 +163,8 @@ def arms_to_frame(arms: Mapping[str, Predictions]) -> pd.DataFrame:
         actual = _written(predictions.actual, predictions.labels)
         if not np.array_equal(columns.setdefault("actual", actual), actual):
             raise ValueError(f"arm {arm!r} has other actual values than the arms before it")
+        if predictions.groups is not None:
+            columns["group"] = predictions.groups
         columns[f"{arm}.predicted"] = _written(predictions.predicted, predictions.labels)
         if predictions.probabilities is not None:
             for position, label in enumerate(predictions.labels or ()):
@@ -168,6 +176,7 @@ def arms_from_frame(frame: pd.DataFrame, contract: Contract) -> dict[str, Predic
     """Read what `arms_to_frame` wrote."""
     suffix = ".predicted"
     names = [str(name).removesuffix(suffix) for name in frame if str(name).endswith(suffix)]
+    groups = frame["group"].to_numpy(np.int64) if "group" in frame else None
     arms = {}
     for arm in names:
         columns = [f"{arm}.probability.{label}" for label in contract.labels or ()]
@@ -178,6 +187,7 @@ def arms_from_frame(frame: pd.DataFrame, contract: Contract) -> dict[str, Predic
             probabilities=frame[columns].to_numpy(np.float64) if known else None,
             labels=contract.labels,
             positive=contract.positive,
+            groups=groups,
         )
     return arms
 
@@ -187,18 +197,30 @@ def _codes(values: npt.NDArray[Any], labels: Sequence[Label]) -> IntArray:
     return np.array([positions.get(value, -1) for value in values.tolist()], dtype=np.int64)
 
 
+def _group_codes(frame: pd.DataFrame, contract: Contract) -> IntArray | None:
+    import pandas as pd
+
+    names = [column.name for column in contract.columns if column.role == "group"]
+    if not names or names[0] not in frame.columns:
+        return None
+    codes, levels = pd.factorize(frame[names[0]])
+    alone = len(levels) + np.arange(len(codes))  # a row without a group is one of its own
+    return np.where(codes < 0, alone, codes).astype(np.int64)
+
+
 def _missing(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     import pandas as pd
 
     return np.asarray(pd.isna(values), dtype=np.bool_)
 
 
-def _require_predictions(missing: npt.NDArray[np.bool_]) -> None:
-    if missing.any():
+def _require_usable(usable: npt.ArrayLike) -> None:
+    bad = np.flatnonzero(~np.asarray(usable, dtype=np.bool_))
+    if len(bad):
         raise RefusedError(
-            f"The model gives no usable prediction for {int(missing.sum())} of {len(missing)} "
-            f"rows (the first at position {int(np.argmax(missing))}): a number is missing or "
-            "infinite. Look at that row's columns and at the model's imputation."
+            f"The model gives no usable prediction for {len(bad)} of {np.size(usable)} rows "
+            f"(the first at position {bad[0]}): a value is missing or infinite. "
+            "Look at that row's columns and at the model's imputation."
         )
 
 

@@ -177,8 +177,8 @@ def _one_vs_rest(
         areas = []
         for order, starts, happened in prepared:
             ranked = weights[:, order]
-            hits = _group_sums(ranked * happened, starts)
-            misses = _group_sums(ranked * ~happened, starts)
+            positive = ranked * happened
+            hits, misses = _group_sums(positive, starts), _group_sums(ranked - positive, starts)
             areas.append(binary(hits, misses))
         return np.mean(areas, axis=0)
 
@@ -194,14 +194,19 @@ def _group_sums(ranked: FloatArray, starts: IntArray) -> FloatArray:
 
 def _binary_roc_auc(hits: FloatArray, misses: FloatArray) -> FloatArray:
     """Chance that a positive row ranks above a negative one, ties counting half."""
-    below_or_half = np.cumsum(misses[:, ::-1], axis=1)[:, ::-1] - misses / 2
-    return _ratio((hits * below_or_half).sum(axis=1), hits.sum(axis=1) * misses.sum(axis=1))
+    cumulated = np.cumsum(misses, axis=1)
+    negatives = cumulated[:, -1]
+    above_or_half = cumulated - misses / 2
+    positives = hits.sum(axis=1)
+    lost = (hits * above_or_half).sum(axis=1)
+    return _ratio(positives * negatives - lost, positives * negatives)
 
 
 def _binary_average_precision(hits: FloatArray, misses: FloatArray) -> FloatArray:
     """Precision at each threshold, weighted by the recall it adds."""
     found = np.cumsum(hits, axis=1)
-    precision = np.nan_to_num(_ratio(found, found + np.cumsum(misses, axis=1)))
+    retrieved = found + np.cumsum(misses, axis=1)
+    gained = np.divide(hits * found, retrieved, out=np.zeros_like(hits), where=retrieved > 0)
     positives = found[:, -1]
-    area = _ratio((hits * precision).sum(axis=1), positives)
-    return np.where(misses.sum(axis=1) > 0, area, np.nan)
+    area = _ratio(gained.sum(axis=1), positives)
+    return np.where(retrieved[:, -1] > positives, area, np.nan)
