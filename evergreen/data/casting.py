@@ -44,10 +44,12 @@ def is_missing(values: pd.Series) -> pd.Series:
     missing = values.isna()
     if _is_plain(values.dtype):
         return missing
-    if dtypes.is_string_dtype(values.dtype) and values.dtype != object:
-        return missing | (values.str.strip() == "").fillna(False).astype(bool)
-    blank = [isinstance(value, str) and not value.strip() for value in values]
-    return missing | pd.Series(blank, index=values.index, dtype=bool)
+    if values.dtype == object and not _holds_only_text(values):
+        blank = [isinstance(value, str) and not value.strip() for value in values]
+        return missing | np.array(blank, dtype=bool)
+    codes, levels = pd.factorize(values)
+    blank = [isinstance(level, str) and not level.strip() for level in levels]
+    return missing | np.array([*blank, False])[codes]
 
 
 def uncastable(values: pd.Series, column_type: ColumnType, date_format: str | None) -> pd.Series:
@@ -88,14 +90,12 @@ def as_text(values: pd.Series) -> pd.Series:
     """Read levels as text; whole numbers are written without a decimal point."""
     if dtypes.is_datetime64_any_dtype(values.dtype):
         values = values.astype(object)
-    if _is_plain(values.dtype) or isinstance(values.dtype, pd.CategoricalDtype):
-        codes, levels = pd.factorize(values)
-        texts = np.array([*(_text(level) for level in levels), None], dtype=object)[codes]
-    else:
-        texts = values.to_numpy(dtype=object, copy=True)
-        if not dtypes.is_string_dtype(values.dtype) or values.dtype == object:
-            texts = np.array([None, *(_text(value) for value in texts)], dtype=object)[1:]
+    if values.dtype == object and not _holds_only_text(values):
+        texts = np.array([None, *map(_text, values)], dtype=object)[1:]
         texts[is_missing(values).to_numpy()] = None
+    else:  # few distinct levels, as a rule: turn each of them once
+        codes, levels = pd.factorize(values)
+        texts = np.array([*map(_text, levels), None], dtype=object)[codes]
     return pd.Series(texts, index=values.index, name=values.name, dtype=object)
 
 
@@ -141,6 +141,11 @@ def _is_plain(dtype: Any) -> bool:
     ) and not isinstance(dtype, pd.CategoricalDtype)
 
 
+def _holds_only_text(values: pd.Series) -> bool:
+    """Tell whether an object column holds ``str`` and missing values alone."""
+    return pd.api.types.infer_dtype(values, skipna=True) in {"string", "empty"}
+
+
 def _text_or_scalar(values: pd.Series) -> pd.Series:
     """Turn containers (lists, mappings) into text: `pandas.to_numeric` refuses them."""
     if isinstance(values.dtype, pd.CategoricalDtype):
@@ -151,7 +156,9 @@ def _text_or_scalar(values: pd.Series) -> pd.Series:
     return pd.Series([*scalar, None], dtype=object).iloc[:-1].set_axis(values.index)
 
 
-def _text(value: object) -> str:
+def _text(value: object) -> str | None:
+    if isinstance(value, str):
+        return value if value.strip() else None
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     if isinstance(value, date):  # datetime and pandas.Timestamp are dates, too

@@ -1,0 +1,333 @@
+"""The holdout, and the folds on the rest.
+
+Rows are told apart by a hash of their content, never by their place in the table: the splits do
+not depend on the order of the rows, and rows keep their side as the table grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from evergreen.config import SplitConfig
+from evergreen.data.casting import as_text, as_timestamp
+from evergreen.data.conform import model_frame, target_values
+from evergreen.data.contract import Contract, Role
+from evergreen.errors import InputError
+
+Method = Literal["random", "stratified", "group", "time"]
+Positions = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
+Moments = NDArray[np.datetime64]
+
+REPEATS_ARE_NATURAL = 0.5  # share of distinct feature rows below which repeats prove nothing
+_MANY_GROUPS = 5_000  # beyond, classes even out by themselves, and balancing them is slow
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions (0-based, ascending) of the rows to train on and of the rows kept for the end.
+
+    ``boundary`` is the moment (ISO 8601, UTC) that a split by time is made at: every training
+    row is older. None for the other methods.
+    """
+
+    train: Positions
+    holdout: Positions
+    method: Method
+    boundary: str | None = None
+
+
+def split_method(contract: Contract, config: SplitConfig) -> Method:
+    """Return the method that ``auto`` stands for: by time, by group, stratified or random."""
+    if config.method != "auto":
+        return config.method
+    if _column_with(contract, "timestamp") is not None:
+        return "time"
+    if _column_with(contract, "group") is not None:
+        return "group"
+    return "stratified" if contract.task == "classification" else "random"
+
+
+def split_holdout(frame: pd.DataFrame, contract: Contract, config: SplitConfig) -> Split:
+    """Set the holdout apart.
+
+    random, stratified: the rows with the lowest seeded hash of their features (stratified:
+    within each class); rows with the same features share a side. Where most rows are repeats
+    (few distinct rows exist at all), each row counts by itself.
+    group: the groups with the lowest hash; a row without a group is one by itself.
+    time: the newest rows; equal moments share a side. Where a group is named as well, all of
+    its rows count as its newest one, so that a group never spans both sides.
+
+    Parameters
+    ----------
+    frame
+        Conformed rows, each with a target.
+
+    Raises
+    ------
+    InputError
+        If a side would stay empty, or rows lack the timestamp of a split by time.
+    """
+    method = split_method(contract, config)
+    if len(frame) < 2:
+        raise InputError(
+            f"A table with {len(frame)} usable row(s) cannot be split into training rows and "
+            "a holdout; it needs at least two, and sensibly many more."
+        )
+    if method == "time":
+        return _split_by_time(frame, contract, config)
+    if method == "group":
+        keys = _group_keys(frame, contract, config.seed)
+    else:
+        keys = _row_keys(frame, contract, config.seed)
+    strata = _classes(frame, contract) if method == "stratified" else np.zeros(len(frame), "int64")
+    held = _lowest_share(keys, strata, config.holdout)
+    if not held.any():
+        what = "group" if method == "group" else "distinct row"
+        raise InputError(
+            f"There is only one {what} (of each class), so no holdout can be set apart; "
+            "get more data, or choose another split.method."
+        )
+    return Split(np.flatnonzero(~held), np.flatnonzero(held), method)
+
+
+def make_folds(
+    frame: pd.DataFrame, contract: Contract, config: SplitConfig
+) -> list[tuple[Positions, Positions]]:
+    """Return ``config.folds`` pairs of positions: the rows to fit on, the rows to validate on.
+
+    Parameters
+    ----------
+    frame
+        Conformed training rows, each with a target.
+
+    Raises
+    ------
+    InputError
+        If there are too few rows, groups, moments or rows of a class for so many folds.
+    """
+    method = split_method(contract, config)
+    if config.folds > len(frame):
+        raise InputError(
+            f"split.folds is {config.folds}, but there are only {len(frame)} training rows; "
+            f"set split.folds to {len(frame)} at most, or get more data."
+        )
+    if method == "time":
+        return list(_time_folds(frame, contract, config))
+    if contract.task == "classification":
+        _require_class_rows(frame, contract, config.folds)
+    # Rows in hash order are shuffled already, whatever order the table came in.
+    keys = _row_keys(frame, contract, config.seed)
+    order = np.argsort(keys, kind="stable")
+    shuffled = frame.iloc[order]
+    return [
+        (np.sort(order[fit]), np.sort(order[validate]))
+        for fit, validate in _fold(shuffled, contract, config, method)
+    ]
+
+
+def row_hashes(frame: pd.DataFrame, contract: Contract) -> Hashes:
+    """Return one 64-bit hash per row of its features' values."""
+    features = model_frame(frame, contract)
+    numbers = features.select_dtypes("float64").columns
+    features[numbers] = features[numbers] + 0.0  # -0.0 is 0.0
+    return np.asarray(pd.util.hash_pandas_object(features, index=False), dtype=np.uint64)
+
+
+def repeats_are_natural(hashes: Hashes) -> bool:
+    """Tell whether most rows repeat others, because few distinct rows exist at all."""
+    return len(np.unique(hashes)) < REPEATS_ARE_NATURAL * len(hashes)
+
+
+def group_values(frame: pd.DataFrame, contract: Contract) -> pd.Series | None:
+    """Return each row's group as text (missing None), or None where no column is one."""
+    name = _column_with(contract, "group")
+    return None if name is None else as_text(frame[name])
+
+
+def _row_keys(frame: pd.DataFrame, contract: Contract, seed: int) -> Hashes:
+    hashes = row_hashes(frame, contract)
+    if repeats_are_natural(hashes):
+        occurrence = pd.Series(hashes).groupby(hashes).cumcount()
+        hashes = _mixed(hashes) + np.asarray(occurrence, dtype=np.uint64)
+    return _mixed(hashes, seed)
+
+
+def _group_keys(frame: pd.DataFrame, contract: Contract, seed: int) -> Hashes:
+    groups = _required_groups(frame, contract)
+    hashes = np.array(pd.util.hash_pandas_object(groups, index=False), dtype=np.uint64)
+    alone = groups.isna().to_numpy()
+    hashes[alone] = row_hashes(frame[alone], contract)
+    return _mixed(hashes, seed)
+
+
+def _mixed(hashes: Hashes, seed: int = 0) -> Hashes:
+    """Scramble hashes by a seed (pandas mixes integers like SplitMix64)."""
+    salt = pd.util.hash_array(np.array([seed], dtype=np.uint64))
+    return np.asarray(pd.util.hash_array(hashes + salt), dtype=np.uint64)
+
+
+def _lowest_share(keys: Hashes, strata: Positions, share: float) -> NDArray[np.bool_]:
+    """Tell which rows have the lowest keys within their stratum, about ``share`` of its rows.
+
+    Rows with equal keys are taken or left together; their stratum is the most frequent one among
+    them. A stratum with at least two keys gets rows on both sides.
+    """
+    units, unit_of_row, sizes = np.unique(keys, return_inverse=True, return_counts=True)
+    pairs = pd.DataFrame({"unit": unit_of_row, "stratum": strata}).value_counts(sort=False)
+    frequent = pairs.reset_index().sort_values(["unit", "count"], ascending=[True, False])
+    stratum_of_unit = frequent.drop_duplicates("unit")["stratum"].to_numpy()
+    held = np.zeros(len(units), dtype=bool)
+    for stratum in np.unique(stratum_of_unit):
+        members = np.flatnonzero(stratum_of_unit == stratum)  # in the order of their keys
+        if len(members) < 2:
+            continue
+        rows = sizes[members]
+        taken = np.cumsum(rows) - rows / 2 <= max(1, round(share * rows.sum()))
+        taken[0], taken[-1] = True, False
+        held[members] = taken
+    return held[unit_of_row]
+
+
+def _split_by_time(frame: pd.DataFrame, contract: Contract, config: SplitConfig) -> Split:
+    moments = _moments(frame, contract)
+    ordered = np.sort(moments)
+    cut = ordered[round((1 - config.holdout) * (len(ordered) - 1))]
+    later = ordered[ordered > cut]
+    starts = [cut, *later[:1]]  # the holdout begins with the moment at the cut, or after it
+    wanted = config.holdout * len(ordered)
+    start = min(
+        (s for s in starts if ordered[0] < s),
+        key=lambda s: abs(int((ordered >= s).sum()) - wanted),
+        default=None,
+    )
+    if start is None:
+        name = _column_with(contract, "timestamp")
+        raise InputError(
+            f"The rows cannot be split by time: all of them count as {ordered[0]} in {name!r}"
+            f"{_spanning_groups(contract)}. Set split.method to another one than time."
+        )
+    held = moments >= start
+    boundary = pd.Timestamp(start).isoformat()
+    return Split(np.flatnonzero(~held), np.flatnonzero(held), "time", boundary)
+
+
+def _time_folds(
+    frame: pd.DataFrame, contract: Contract, config: SplitConfig
+) -> Iterator[tuple[Positions, Positions]]:
+    from sklearn.model_selection import TimeSeriesSplit
+
+    moments = _moments(frame, contract)
+    ordered = np.sort(moments)
+    distinct = len(np.unique(ordered))
+    starts: list[np.datetime64] = []
+    if len(ordered) > config.folds:
+        splitter = TimeSeriesSplit(n_splits=config.folds)
+        starts = [ordered[validate[0]] for _, validate in splitter.split(ordered)]
+    starts = [start for start in np.unique(starts) if start > ordered[0]]
+    if len(starts) < config.folds:
+        raise InputError(
+            f"{config.folds} folds by time need more distinct moments, evenly spread, than the "
+            f"{distinct} of the training rows{_spanning_groups(contract)}; lower split.folds, or "
+            "set split.method to another one than time."
+        )
+    ends = [*starts[1:], None]
+    for start, end in zip(starts, ends, strict=True):
+        validate = moments >= start if end is None else (moments >= start) & (moments < end)
+        fit = np.flatnonzero(moments < start)
+        _require_two_classes(frame.iloc[fit], contract, start)
+        yield fit, np.flatnonzero(validate)
+
+
+def _fold(
+    frame: pd.DataFrame, contract: Contract, config: SplitConfig, method: Method
+) -> Iterator[tuple[Positions, Positions]]:
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+
+    rows = np.zeros(len(frame))
+    if method == "random":
+        return KFold(config.folds).split(rows)
+    if method == "stratified":
+        return StratifiedKFold(config.folds).split(rows, _classes(frame, contract))
+    groups = _group_keys(frame, contract, config.seed)
+    count = len(np.unique(groups))
+    if count < config.folds:
+        name = _column_with(contract, "group")
+        raise InputError(
+            f"split.folds is {config.folds}, but the training rows have only {count} group(s) in "
+            f"{name!r}; set split.folds to {max(count, 2)} at most, or get more groups."
+        )
+    if contract.task == "regression" or count > _MANY_GROUPS:
+        return GroupKFold(config.folds).split(rows, groups=groups)
+    return StratifiedGroupKFold(config.folds).split(rows, _classes(frame, contract), groups)
+
+
+def _moments(frame: pd.DataFrame, contract: Contract) -> Moments:
+    """Return each row's moment, or its group's newest one."""
+    name = _column_with(contract, "timestamp")
+    if name is None:
+        raise InputError("A split by time needs data.timestamp; name the column there.")
+    moments = as_timestamp(frame[name], contract.column(name).format)
+    absent = int(moments.isna().sum())
+    if absent:
+        raise InputError(
+            f"{absent} of {len(moments)} rows have no readable timestamp in {name!r}, so they "
+            "cannot be split by time. Mend or leave out these rows, or set split.method to "
+            "another one than time."
+        )
+    groups = group_values(frame, contract)
+    if groups is not None:
+        newest = moments.groupby(groups.to_numpy()).transform("max")
+        moments = newest.fillna(moments)
+    return moments.to_numpy()
+
+
+def _spanning_groups(contract: Contract) -> str:
+    name = _column_with(contract, "group")
+    return "" if name is None else f" (each row counting as the newest one of its {name!r})"
+
+
+def _classes(frame: pd.DataFrame, contract: Contract) -> Positions:
+    """Return each row's class as its place among the contract's labels."""
+    labels = contract.labels or ()
+    place = {label: index for index, label in enumerate(labels)}
+    return np.array([place[label] for label in target_values(frame, contract)], dtype="int64")
+
+
+def _require_class_rows(frame: pd.DataFrame, contract: Contract, folds: int) -> None:
+    counts = np.bincount(_classes(frame, contract), minlength=len(contract.labels or ()))
+    rare = int(np.where(counts > 0, counts, len(frame) + 1).argmin())
+    if 0 < counts[rare] < folds:
+        advice = f"set split.folds to {counts[rare]}, or " if counts[rare] > 1 else ""
+        raise InputError(
+            f"split.folds is {folds}, but the class {(contract.labels or ())[rare]!r} of "
+            f"{contract.target!r} has only {counts[rare]} training row(s); {advice}get more rows "
+            "of it, or merge it with another class."
+        )
+
+
+def _require_two_classes(frame: pd.DataFrame, contract: Contract, end: np.datetime64) -> None:
+    if contract.task == "classification" and len(np.unique(_classes(frame, contract))) < 2:
+        raise InputError(
+            f"All training rows before {pd.Timestamp(end).isoformat()} are of one class of "
+            f"{contract.target!r}, so a fold by time has nothing to learn there; lower "
+            "split.folds, or set split.method to another one than time."
+        )
+
+
+def _required_groups(frame: pd.DataFrame, contract: Contract) -> pd.Series:
+    groups = group_values(frame, contract)
+    if groups is None:
+        raise InputError("A split by group needs data.group; name the column there.")
+    return groups
+
+
+def _column_with(contract: Contract, role: Role) -> str | None:
+    names = [column.name for column in contract.columns if column.role == role]
+    return names[0] if names else None
