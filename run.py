@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from evergreen import __version__
-from evergreen.errors import EvergreenError, ExitCode
+from evergreen.errors import ExitCode
 from evergreen.paths import Home
 
 PIPELINES = ("train",)
@@ -58,12 +58,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     act.add_argument("--pipeline", choices=PIPELINES, help="the pipeline to run")
     act.add_argument("--approve", metavar="NAME", help="make the waiting challenger champion")
     act.add_argument("--reject", metavar="NAME", help="turn the waiting challenger down")
-    act.add_argument("--doctor", action="store_true", help="check the installation; say how to mend")
+    act.add_argument(
+        "--doctor", action="store_true", help="check the installation; say how to mend"
+    )
     act.add_argument("--list", action="store_true", help="list pipelines, use cases and stacks")
     act.add_argument("--version", action="version", version=f"evergreen {__version__}")
     how = parser.add_argument_group("how")
     how.add_argument(
-        "--config", default="configs/wine.yaml", metavar="FILE", help="use case (default %(default)s)"
+        "--config",
+        default="configs/wine.yaml",
+        metavar="FILE",
+        help="use case (%(default)s)",
     )
     how.add_argument(
         "--set",

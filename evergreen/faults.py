@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from evergreen.errors import EvergreenError, UnreachableError
 
-_FULL = "no space is left on the disk that holds {place}. Free some, or move the folder by EVERGREEN_HOME"
+_FULL = "no space is left on the disk of {place}. Free some, or move the folder by EVERGREEN_HOME"
 _READ_ONLY = "{place} cannot be written to. Change its permissions, or move it by EVERGREEN_HOME"
 
 

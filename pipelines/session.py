@@ -168,7 +168,8 @@ def tracking_uri() -> str:
     from zenml.client import Client
 
     tracker = Client().active_stack.experiment_tracker
-    assert tracker is not None, "ensure_stack has seen to it"
+    if tracker is None:
+        raise InputError("The active stack has no experiment tracker: zenml stack set local")
     return str(tracker.get_tracking_uri())
 
 
@@ -197,12 +198,11 @@ def mend_stale_runs(use_case: UseCase) -> None:
 
     client = Client()
     for status in (ExecutionStatus.RUNNING, ExecutionStatus.INITIALIZING):
-        for run in client.list_pipeline_runs(status=status, tag=use_case.name, size=100):
+        for run in client.list_pipeline_runs(status=status.value, tags=[use_case.name], size=100):
             client.zen_store.update_run(
                 run.id,
                 PipelineRunUpdate(
                     status=ExecutionStatus.FAILED,
                     status_reason="The process that ran it ended without a word.",
-                    end_time=datetime.now(UTC),
                 ),
             )

@@ -97,8 +97,7 @@ def conclude(
     facts: TrainingFacts = outputs["facts"].load()
     registration: Registration = outputs["registration"].load()
     reports = {
-        path.stem: str(path)
-        for path in sorted(home.run_reports(use_case.name, run.name).glob("*"))
+        path.stem: str(path) for path in sorted(home.run_reports(use_case.name, run.name).glob("*"))
     }
     steps = list(run.steps.values())
     return TrainingOutcome(

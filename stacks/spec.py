@@ -48,7 +48,9 @@ def read_stack(path: Path, environ: Mapping[str, str] = os.environ) -> StackSpec
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         known = ", ".join(sorted(str(file) for file in Path(__file__).parent.glob("*.yaml")))
-        raise InputError(f"{path}: cannot be read ({error.strerror}). Stack files: {known}") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}). Stack files: {known}"
+        ) from None
     known_values = {**environ, HOME_VARIABLE: str(Home.locate().root)}
     missing = sorted(
         {name for name in _REFERENCE.findall(_without_comments(text)) if name not in known_values}
