@@ -44,12 +44,12 @@ def is_missing(values: pd.Series) -> pd.Series:
     missing = values.isna()
     if _is_plain(values.dtype):
         return missing
-    if values.dtype == object and not _holds_only_text(values):
-        blank = [isinstance(value, str) and not value.strip() for value in values]
-        return missing | np.array(blank, dtype=bool)
-    codes, levels = pd.factorize(values)
-    blank = [isinstance(level, str) and not level.strip() for level in levels]
-    return missing | np.array([*blank, False])[codes]
+    if isinstance(values.dtype, pd.StringDtype):
+        return missing | (values.str.strip() == "").to_numpy(dtype=bool, na_value=False)
+    if values.dtype == object and _holds_only_text(values):
+        return missing | is_missing(values.astype("str"))
+    blank = [isinstance(value, str) and not value.strip() for value in values]
+    return missing | np.array(blank, dtype=bool)
 
 
 def uncastable(values: pd.Series, column_type: ColumnType, date_format: str | None) -> pd.Series:
@@ -90,10 +90,15 @@ def as_text(values: pd.Series) -> pd.Series:
     """Read levels as text; whole numbers are written without a decimal point."""
     if dtypes.is_datetime64_any_dtype(values.dtype):
         values = values.astype(object)
-    if values.dtype == object and not _holds_only_text(values):
+    if values.dtype == object and _holds_only_text(values):
+        values = values.astype("str")
+    if isinstance(values.dtype, pd.StringDtype):
+        texts = values.to_numpy(dtype=object, copy=True)
+        texts[is_missing(values).to_numpy()] = None
+    elif values.dtype == object:
         texts = np.array([None, *map(_text, values)], dtype=object)[1:]
         texts[is_missing(values).to_numpy()] = None
-    else:  # few distinct levels, as a rule: turn each of them once
+    else:  # few distinct levels, as a rule: write each of them once
         codes, levels = pd.factorize(values)
         texts = np.array([*map(_text, levels), None], dtype=object)[codes]
     return pd.Series(texts, index=values.index, name=values.name, dtype=object)

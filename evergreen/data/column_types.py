@@ -14,7 +14,7 @@ from evergreen.config import ColumnType
 from evergreen.data.casting import as_number, as_text, as_timestamp, is_missing
 
 MAJORITY = 0.95  # share of a column's values that must be of one type, dates and numbers alike
-SAMPLE = 1000
+SAMPLE = 5000
 IDENTIFIER_ROWS = 50  # on fewer rows, distinct text is no sign of an identifier
 IDENTIFIER_SHARE = 0.95
 LONG_TEXT = 100  # characters
@@ -28,7 +28,7 @@ class InferredType(NamedTuple):
 
 
 def infer_type(values: pd.Series) -> InferredType:
-    """Return the type that at least 95 % of the present values have.
+    """Return the type that at least 95 % of the present values (of a sample) have.
 
     An integer column that holds missing values arrives as floats: whole numbers count as
     integers there. Truth values must be spelt true/false or yes/no throughout. A column without
@@ -46,7 +46,7 @@ def infer_type(values: pd.Series) -> InferredType:
         return InferredType("integer")
     if dtypes.is_numeric_dtype(values.dtype):
         return InferredType(_number_type(values))
-    return _text_type(values[~is_missing(values)])
+    return _text_type(values)
 
 
 def infer_moment_format(values: pd.Series) -> str | None:
@@ -55,7 +55,7 @@ def infer_moment_format(values: pd.Series) -> str | None:
     Whole numbers such as 20240131 or 2024 are dates where all of them are; other numbers are
     seconds (milli-, micro-, nanoseconds) since 1970.
     """
-    present = values[~is_missing(values)]
+    present = _present(_evenly(values, SAMPLE))
     if dtypes.is_datetime64_any_dtype(values.dtype) or present.empty:
         return None
     numbers = as_number(present)
@@ -63,7 +63,7 @@ def infer_moment_format(values: pd.Series) -> str | None:
         if numbers.between(19000101, 21001231).all() and _reads(present, "%Y%m%d") == 1:
             return "%Y%m%d"
         return "%Y" if numbers.between(1900, 2100).all() else None
-    return _date_format(present).format
+    return _date_format(as_text(present)).format
 
 
 def _number_type(values: pd.Series) -> ColumnType:
@@ -73,40 +73,45 @@ def _number_type(values: pd.Series) -> ColumnType:
     return "integer" if whole and len(finite) and numbers.isna().any() else "number"
 
 
-def _text_type(present: pd.Series) -> InferredType:
-    if present.empty:
+def _text_type(values: pd.Series) -> InferredType:
+    """Tell the type by a sample; look at all values only to confirm it."""
+    sample = _present(_evenly(values, SAMPLE))
+    if sample.empty:
+        sample = _present(values)
+    if sample.empty:
         return InferredType("number")
-    text = as_text(present)
-    if _is_boolean(text):
+    text = as_text(sample)
+    if _is_boolean(text) and _is_boolean(as_text(_present(values))):
         return InferredType("boolean")
     if _is_numeric(text):
-        numbers = as_number(present)
-        known = numbers[np.isfinite(numbers)]
-        decimal = text.str.contains(r"[.eE]", regex=True)[known.index].any()
-        whole = bool((known == np.floor(known)).all()) and not decimal
-        return InferredType("integer" if whole else "number")
+        return InferredType(_written_number_type(values))
     date = _date_format(text)
     if date.share >= MAJORITY:
         return InferredType("timestamp", date.format)
-    return InferredType("identifier" if _is_identifier(text) else "category")
+    if _is_identifier(text) and _is_identifier(as_text(_present(values))):
+        return InferredType("identifier")
+    return InferredType("category")
 
 
 def _is_boolean(text: pd.Series) -> bool:
-    if text.iloc[:SAMPLE].nunique() > 6:
-        return False
-    words = set(text.str.strip().str.lower().unique())
+    words = {word.strip().lower() for word in text.unique()}
     return words <= {"true", "false"} or words <= {"yes", "no"}
 
 
 def _is_numeric(text: pd.Series) -> bool:
     """Tell whether text holds numbers. Digits after a leading zero (00501) are a code."""
-    sample = _sample(text)
-    if sample.str.match(r"\s*0\d").any():
-        return False
-    return (
-        as_number(sample).notna().mean() >= MAJORITY / 2
-        and as_number(text).notna().mean() >= MAJORITY
-    )
+    codes = text.str.match(r"\s*0\d").any()
+    return bool(not codes and as_number(text).notna().mean() >= MAJORITY)
+
+
+def _written_number_type(values: pd.Series) -> ColumnType:
+    """Tell integers from other numbers, where both are written as text."""
+    numbers = as_number(values)
+    finite = np.isfinite(numbers)
+    if (finite & (numbers != np.floor(numbers))).any():
+        return "number"
+    decimal = as_text(values[finite]).str.contains(r"[.eE]", regex=True)
+    return "number" if decimal.any() else "integer"
 
 
 class _DateFormat(NamedTuple):
@@ -115,19 +120,17 @@ class _DateFormat(NamedTuple):
 
 
 def _date_format(text: pd.Series) -> _DateFormat:
-    """Find the one format that most dates are written in, and the share that it reads.
+    """Find the one format that most dates in a sample are written in, and its share.
 
     Where every date reads both ways (03/04/2024), the day comes first.
     """
-    sample = _sample(text)
-    if not sample.str.contains(r"\d", regex=True).mean() >= MAJORITY / 2:
+    if text.str.contains(r"\d{2}", regex=True).mean() < MAJORITY:
         return _DateFormat(0.0, None)
-    guesses = {guess for value in sample.iloc[:20] for guess in _guesses(value.strip())}
+    guesses = {guess for value in text.iloc[:20] for guess in _guesses(value.strip())}
     formats: list[str | None] = [None, *sorted(guesses)]
-    best = max(formats, key=lambda guess: _reads(sample, guess))
-    if _reads(sample, best) < MAJORITY / 2:
-        return _DateFormat(0.0, None)
-    return _DateFormat(_reads(text, best), best)
+    shares = {guess: _reads(text, guess) for guess in formats}
+    best = max(formats, key=lambda guess: shares[guess])
+    return _DateFormat(shares[best], best)
 
 
 def _guesses(value: str) -> set[str]:
@@ -146,11 +149,14 @@ def _is_identifier(text: pd.Series) -> bool:
     if len(text) < IDENTIFIER_ROWS:
         return False
     distinct = text.nunique() / len(text)
-    long = _sample(text).str.len().median() > LONG_TEXT
+    long = text.str.len().median() > LONG_TEXT
     return bool(distinct > IDENTIFIER_SHARE or (long and distinct > IDENTIFIER_SHARE / 2))
 
 
-def _sample(values: pd.Series) -> pd.Series:
-    """Return up to 1,000 values, evenly taken."""
-    step = max(1, len(values) // SAMPLE)
-    return values.iloc[::step].iloc[:SAMPLE]
+def _present(values: pd.Series) -> pd.Series:
+    return values[~is_missing(values)]
+
+
+def _evenly(values: pd.Series, count: int) -> pd.Series:
+    """Return at least ``count`` values (all, if there are fewer), evenly taken."""
+    return values.iloc[:: max(1, len(values) // count)]

@@ -44,6 +44,7 @@ def infer_contract(frame: pd.DataFrame, use_case: UseCase) -> Contract:
         raise InputError(
             f"The table has no rows, only {len(frame.columns)} column name(s); check data.source."
         )
+    frame = frame.reset_index(drop=True)
     target = frame[use_case.data.target]
     if is_missing(target).all():
         raise InputError(
