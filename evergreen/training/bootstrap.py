@@ -74,7 +74,7 @@ def mean_interval(
 def paired_gain(
     metric: Metric,
     challenger: Predictions,
-    other: Predictions,
+    other: Predictions | None,
     *,
     resamples: int = 1000,
     confidence: float = 0.95,
@@ -84,13 +84,16 @@ def paired_gain(
 
     Both are measured on the same resamples, so that what is hard or easy about a row cancels.
     Positive means better, for errors and losses too. ``low`` and ``high`` are one-sided bounds,
-    each of the given confidence.
+    each of the given confidence. Differences in the tenth digit are rounding: a gain of 0.
+    Where one of the two cannot be measured, or there is no other model, nothing is.
 
     Raises
     ------
     ValueError
         If the two were not predicting the same rows.
     """
+    if other is None:
+        return UNMEASURED
     if not np.array_equal(challenger.actual, other.actual):
         raise ValueError("a paired comparison needs the same rows in the same order")
     ours, theirs = score(metric, challenger), score(metric, other)
@@ -98,8 +101,9 @@ def paired_gain(
     if ours is None or theirs is None:
         return UNMEASURED
     first, second = _draws(statistics, len(challenger), challenger.groups, resamples, seed)
-    gains = metric.sign * (first - second)
-    return _interval(metric.sign * (ours - theirs), gains, 1 - confidence, resamples)
+    gain = metric.sign * _difference(np.array([ours]), np.array([theirs]))
+    gains = metric.sign * _difference(first, second)
+    return _interval(float(gain[0]), gains, 1 - confidence, resamples)
 
 
 def wilson(successes: float, rows: float, confidence: float) -> tuple[float, float]:
@@ -111,6 +115,13 @@ def wilson(successes: float, rows: float, confidence: float) -> tuple[float, flo
     centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
     half = z / (1 + z * z / rows) * np.sqrt(share * (1 - share) / rows + z * z / (4 * rows**2))
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def _difference(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Subtract; a difference within rounding is none, or it would count as a sure gain."""
+    rounding = 1e-9 * np.maximum(np.abs(first), np.abs(second))
+    difference = first - second
+    return np.where(np.abs(difference) <= rounding, 0.0, difference)
 
 
 def _draws(

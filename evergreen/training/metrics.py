@@ -106,7 +106,7 @@ def metric_named(name: str, task: Task) -> Metric:
             f"The metric {name!r} is for {metric.task}, and the task is {task}. "
             f"Choose one of: {', '.join(known)}."
         )
-    near = get_close_matches(name.lower(), known, n=1)
+    near = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise InputError(
         f"There is no metric {name!r}.{hint} The metrics for {task} are: {', '.join(known)}."
