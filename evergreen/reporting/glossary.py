@@ -47,6 +47,13 @@ def metric_title(name: str) -> str:
     return METRICS[name].title if name in METRICS else name
 
 
+def metric_prose(name: str) -> str:
+    """Return how a metric is called within a sentence: "log loss", but "ROC AUC"."""
+    title = metric_title(name)
+    is_name = title.startswith("Brier") or title[1:2].isupper() or not title[1:2].isalpha()
+    return title if is_name else title[:1].lower() + title[1:]
+
+
 def greater_is_better(name: str) -> bool | None:
     """Return a metric's direction; None where it is unknown."""
     return METRICS[name].greater_is_better if name in METRICS else None

@@ -165,7 +165,7 @@ def standalone(drawing: Drawing) -> str:
     svg = drawing.svg
     for name, stand_in in STAND_INS.items():
         svg = svg.replace(stand_in, COLOURS[name])
-    title = _wrapped(drawing.title, max(int(drawing.width / 6.6), 20))
+    title = _wrapped(drawing.title, max(int(drawing.width / 8.2), 20))
     top += 17 * (len(title) - 1)
     lines = "".join(
         f'<text x="12" y="{24 - top + 17 * row}" style="font-size: 13px; font-weight: 600; '

@@ -71,8 +71,10 @@ def drawing_style() -> Iterator[None]:
         yield
 
 
-def row_sheet(labels: Sequence[str], *, row: float = 24, top: float = 8) -> tuple[Sheet, Axes]:
-    """Return a sheet of labelled rows, first on top, with light lines to follow with the eye."""
+def row_sheet(
+    labels: Sequence[str], *, row: float = 24, top: float = 8, guides: bool = True
+) -> tuple[Sheet, Axes]:
+    """Return a sheet of labelled rows, first on top; guides are light lines along the rows."""
     names = [shorten(label, NAME_LENGTH) for label in labels]
     left = 14 + _CHARACTER * max((len(name) for name in names), default=0)
     sheet = Sheet(WIDTH, top + row * max(len(names), 1) + 42)
@@ -81,7 +83,9 @@ def row_sheet(labels: Sequence[str], *, row: float = 24, top: float = 8) -> tupl
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.hlines(range(len(names)), 0, 1, transform=axes.get_yaxis_transform(), color=RULE, lw=0.7)
+    if guides:
+        across = axes.get_yaxis_transform()
+        axes.hlines(range(len(names)), 0, 1, transform=across, color=RULE, lw=0.7)
     axes.xaxis.set_major_locator(_few_ticks())
     return sheet, axes
 

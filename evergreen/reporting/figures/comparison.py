@@ -74,7 +74,7 @@ def draw_candidates(search: SearchResult) -> Drawing:
         axes.set_xlim(low, high)
     direction = "greater is better" if search.greater_is_better else "less is better"
     title = metric_title(search.metric)
-    axes.set_xlabel(f"{title} by cross-validation ({direction})")
+    axes.set_xlabel(f"{title}, cross-validated ({direction})", loc="right")
     best = next((each for each in shown if each.name == search.best), None)
     said = f": {best.title} is chosen, with {number(best.score)}" if best else ""
     return sheet.drawing(

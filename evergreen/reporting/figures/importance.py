@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evergreen.reporting.figures.canvas import row_sheet
-from evergreen.reporting.glossary import metric_title
+from evergreen.reporting.glossary import metric_prose
 from evergreen.reporting.numbers import listing, measured, plural
 from evergreen.reporting.style import CHALLENGER, INK, SERIES, Drawing
 from evergreen.training.results import Explanation, Importance
@@ -17,16 +17,20 @@ def draw_permutation(explanation: Explanation) -> Drawing | None:
     shown = sorted(measurable, key=lambda each: -(each.permutation or 0.0))[:MAX_COLUMNS]
     if not shown:
         return None
-    sheet, axes = row_sheet([each.column for each in shown], row=22)
+    sheet, axes = row_sheet([each.column for each in shown], row=22, guides=False)
     values = [each.permutation or 0.0 for each in shown]
     axes.barh(range(len(shown)), values, height=0.56, color=CHALLENGER, alpha=0.8)
     for y, each in enumerate(shown):
         std = each.permutation_std or 0.0
         axes.plot([values[y] - std, values[y] + std], [y, y], color=INK, lw=1.2)
-    axes.set_xlabel(f"Loss of {metric_title(explanation.metric)} when shuffled (± std)")
+    axes.set_xlabel(f"Worsening of {metric_prose(explanation.metric)} when shuffled", loc="right")
     return sheet.drawing(
         "importance_permutation",
-        _title("the metric suffers most from shuffling", shown, len(measurable)),
+        _title(
+            f"{metric_prose(explanation.metric)} suffers most from shuffling",
+            shown,
+            len(measurable),
+        ),
         f"Permutation importance on {plural(explanation.rows, 'row')}, greatest first; lines: one "
         "standard deviation over the repeats.",
     )
@@ -38,7 +42,7 @@ def draw_shap(explanation: Explanation) -> Drawing | None:
     shown = sorted(measurable, key=lambda each: -(each.shap or 0.0))[:MAX_COLUMNS]
     if not shown:
         return None
-    sheet, axes = row_sheet([each.column for each in shown], row=22)
+    sheet, axes = row_sheet([each.column for each in shown], row=22, guides=False)
     axes.barh(
         range(len(shown)),
         [each.shap or 0.0 for each in shown],
@@ -47,7 +51,7 @@ def draw_shap(explanation: Explanation) -> Drawing | None:
         alpha=0.8,
     )
     axes.set_xlim(left=0)
-    axes.set_xlabel("Mean absolute SHAP value")
+    axes.set_xlabel("Mean absolute SHAP value", loc="right")
     return sheet.drawing(
         "importance_shap",
         _title("predictions are moved most by", shown, len(measurable)),

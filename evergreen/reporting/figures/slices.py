@@ -25,7 +25,7 @@ def draw_slices(evaluation: Evaluation, metric: str) -> Drawing | None:
     for y, each in enumerate(shown):
         mark_interval(axes, y, each.metrics.get(metric), CHALLENGER)
     axes.margins(x=0.06)
-    axes.set_xlabel(metric_title(metric))
+    axes.set_xlabel(metric_title(metric), loc="right")
     more = f", first {len(shown)} of {len(slices)}" if len(slices) > len(shown) else ""
     return sheet.drawing(
         "slices",

@@ -1,0 +1,122 @@
+"""The verdict in words that need no knowledge of machine learning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from evergreen.reporting.facts import TrainingFacts
+from evergreen.reporting.numbers import interval, measured, plural, share
+
+Tone = Literal["good", "wait", "bad", "same"]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What a reader must know: one word, one sentence, and why."""
+
+    tone: Tone
+    word: str
+    sentence: str
+    reasons: tuple[str, ...]
+
+
+def headline(facts: TrainingFacts) -> Headline:
+    """Say what became of the run's model, and why."""
+    return {"promoted": _promoted, "waiting": _waiting, "refused": _refused}.get(
+        facts.registration.status, _unchanged
+    )(facts)
+
+
+def performance(facts: TrainingFacts) -> str:
+    """Say how good the challenger is on rows it has never seen; empty where nobody can say."""
+    evaluation = facts.challenger
+    rows = plural(evaluation.rows, "row")
+    level = f"{100 * evaluation.confidence:g} %"
+    accuracy = evaluation.metrics.get("accuracy")
+    if accuracy is not None and measured(accuracy.estimate):
+        bounds = ""
+        if measured(accuracy.low) and measured(accuracy.high):
+            bounds = f" ({level} interval {share(accuracy.low)} to {share(accuracy.high)})"
+        return f"It predicts {share(accuracy.estimate)} of {rows} it has never seen right{bounds}."
+    error = evaluation.metrics.get("mae")
+    if error is not None and measured(error.estimate):
+        unit = next(
+            (each.unit for each in facts.data.contract.columns if each.role == "target"), None
+        )
+        said = interval(error).replace(" (", f"{f' {unit}' if unit else ''} ({level} interval ")
+        return f"On {rows} it has never seen, its predictions are off by {said} on average."
+    return ""
+
+
+def _promoted(facts: TrainingFacts) -> Headline:
+    version, before = facts.registration.version, facts.registration.champion_before
+    name = facts.use_case.name
+    sentence = (
+        f"Version {version} is the new champion of {name} and replaces version {before}."
+        if before
+        else f"Version {version} is the first champion of {name}."
+    )
+    return Headline("good", "Promoted", sentence, _said(_passed(facts), performance(facts)))
+
+
+def _waiting(facts: TrainingFacts) -> Headline:
+    name, before = facts.use_case.name, facts.registration.champion_before
+    until = (
+        f"Until then version {before} stays champion."
+        if before
+        else ("Until then there is no champion.")
+    )
+    sentence = f"Version {facts.registration.version} of {name} waits for a person’s approval."
+    return Headline(
+        "wait",
+        "Waits for approval",
+        sentence,
+        _said(
+            _passed(facts),
+            performance(facts),
+            f"Approve it with “python run.py --approve {name}”, or turn it down with "
+            f"“python run.py --reject {name}”. {until}",
+        ),
+    )
+
+
+def _refused(facts: TrainingFacts) -> Headline:
+    before = facts.registration.champion_before
+    stays = f"version {before} stays champion" if before else "there is still no champion"
+    sentence = f"The new model of {facts.use_case.name} is refused; {stays}."
+    failed = [rule for rule in facts.verdict.rules if not rule.passed]
+    total = len(facts.verdict.rules)
+    if failed:
+        whys = [f"It fails {len(failed)} of {plural(total, 'rule')}."]
+        whys += [f"Failed: {rule.name}. {_sentence(rule.reason)}" for rule in failed]
+    elif not total:
+        whys = ["The use case states no rule, and what is not judged is not promoted."]
+    else:
+        whys = [_sentence(facts.verdict.summary)]
+    return Headline("bad", "Refused", sentence, _said(*whys, performance(facts)))
+
+
+def _unchanged(facts: TrainingFacts) -> Headline:
+    before = facts.registration.champion_before or facts.registration.version
+    return Headline(
+        "same",
+        "Unchanged",
+        f"Version {before} stays the champion of {facts.use_case.name}: this run made the same "
+        "model again.",
+        _said(performance(facts)),
+    )
+
+
+def _passed(facts: TrainingFacts) -> str:
+    total = len(facts.verdict.rules)
+    return f"It passed {f'all {total} rules' if total > 1 else 'the one rule'} of the gate."
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
+
+
+def _said(*sentences: str) -> tuple[str, ...]:
+    return tuple(sentence for sentence in sentences if sentence)
