@@ -1,0 +1,53 @@
+"""XGBoost's classifier on labels of any type. Import it where it is used: XGBoost is heavy."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.class_weight import compute_sample_weight
+from xgboost import XGBClassifier
+
+Labels = npt.NDArray[Any]
+
+
+class LabelledXGBClassifier(XGBClassifier):
+    """`xgboost.XGBClassifier` that takes and gives the original labels, and weighs classes.
+
+    XGBoost itself wants the classes 0 … k-1. ``class_weight="balanced"`` weighs each row by the
+    inverse of its class's frequency, as scikit-learn's classifiers do.
+    """
+
+    def __init__(self, *, class_weight: Literal["balanced"] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.class_weight = class_weight
+
+    @property
+    def classes_(self) -> Labels:
+        """The labels, in the order of ``predict_proba``; while XGBoost fits, their codes."""
+        return self.labels_ if hasattr(self, "labels_") else np.arange(self.n_classes_)
+
+    def fit(self, X: Any, y: Labels, *, eval_set: Any = None, **kwargs: Any) -> Any:
+        """Fit on labels; the labels of an ``eval_set`` must be among them."""
+        if hasattr(self, "labels_"):
+            del self.labels_
+        labels, codes = np.unique(np.asarray(y), return_inverse=True)
+        if self.class_weight is not None and kwargs.get("sample_weight") is None:
+            kwargs["sample_weight"] = compute_sample_weight(self.class_weight, codes)
+        if eval_set is not None:
+            eval_set = [(rows, np.searchsorted(labels, truth)) for rows, truth in eval_set]
+        super().fit(X, codes, eval_set=eval_set, **kwargs)
+        self.labels_ = labels
+        return self
+
+    def predict(self, X: Any, **kwargs: Any) -> Labels:
+        """Return the most probable label of each row."""
+        codes = super().predict(X, **kwargs)
+        return self.labels_[np.asarray(codes, dtype=np.int64)]
+
+    def get_xgb_params(self) -> dict[str, Any]:
+        """Return XGBoost's own parameters."""
+        params: dict[str, Any] = super().get_xgb_params()
+        params.pop("class_weight", None)
+        return params
