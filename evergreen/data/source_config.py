@@ -135,7 +135,7 @@ def source_from_shorthand(value: Any) -> Any:
     if value.startswith(("http://", "https://")):
         return {"type": "http", "url": value}
     if "://" in value:
-        raise ValueError("a database needs a mapping: {type: sql, url: …, table: …}")
+        raise ValueError("is no file; a database needs a mapping: {type: sql, url: …, table: …}")
     ending = value.lower().removesuffix(".gz").rstrip("/*")
     if ending.endswith((".csv", ".tsv", ".txt")):
         return {"type": "csv", "path": value}
