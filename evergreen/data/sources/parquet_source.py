@@ -35,16 +35,14 @@ def read_parquet(source: ParquetSource, environment: Environment) -> pd.DataFram
     path = Path(text).expanduser()
     files = _matching(path)
     schema = _common_schema(files)
-    partitioning = ds.partitioning(flavor="hive") if path.is_dir() else None
+    layout: dict[str, Any] = {"format": "parquet"}
+    if path.is_dir():
+        layout |= {"partitioning": "hive", "partition_base_dir": str(path)}
+    names = [str(file) for file in files]
     try:
-        parts = ds.dataset(
-            [str(file) for file in files],
-            format="parquet",
-            partitioning=partitioning,
-            partition_base_dir=str(path) if path.is_dir() else None,
-        )
-        fields = [field for field in parts.schema if field.name not in schema.names]
-        table = parts.replace_schema(pa.schema([*schema, *fields])).to_table()
+        found = ds.dataset(names, **layout).schema
+        folders = [field for field in found if field.name not in schema.names]
+        table = ds.dataset(names, schema=pa.schema([*schema, *folders]), **layout).to_table()
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise InputError(f"{path}: a Parquet file is damaged: {error}") from error
     # pandas' own metadata is ignored: it would turn columns into an index.

@@ -1,0 +1,121 @@
+"""A private PostgreSQL server in a temporary folder, on a free port."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class PostgresMissingError(RuntimeError):
+    """PostgreSQL's programs are not installed."""
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running server with one superuser, who needs a password."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    database: str = "postgres"
+
+    @property
+    def url(self) -> str:
+        """SQLAlchemy address, with the password."""
+        return (
+            f"postgresql+psycopg://{self.user}:{self.password}@{self.host}:{self.port}/"
+            f"{self.database}"
+        )
+
+
+def find_programs() -> Path:
+    """Return the folder of ``initdb`` and ``pg_ctl`` of the newest version installed."""
+    folders = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/initdb"),
+        key=lambda program: float(program.parts[-3]),
+    )
+    if folders:
+        return folders[-1].parent
+    if found := shutil.which("initdb"):
+        return Path(found).parent
+    raise PostgresMissingError(
+        "These tests need PostgreSQL's programs (initdb, pg_ctl), which are not installed: "
+        "run apt-get install postgresql"
+    )
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running_postgres(folder: Path) -> Iterator[Postgres]:
+    """Run a server with its files in ``folder`` until the block ends.
+
+    The folder must be empty, and in one that every user may enter: the server never runs as root.
+    """
+    programs = find_programs()
+    server = Postgres("127.0.0.1", free_port(), "evergreen", secrets.token_hex(12))
+    data, log = folder / "data", folder / "server.log"
+    password_file = folder / "password"
+    password_file.write_text(server.password)
+    _give_to_server_user(folder, password_file)
+    _run(
+        [programs / "initdb", "-D", data, "-U", server.user, "--pwfile", password_file],
+        ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"],
+    )
+    options = (
+        f"-p {server.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' "
+        "-c fsync=off -c synchronous_commit=off -c shared_buffers=16MB"
+    )
+    control = [programs / "pg_ctl", "-D", data, "-w"]
+    _run(control, ["-l", log, "-o", options, "start"], log=log)
+    try:
+        yield server
+    finally:
+        _run(control, ["-m", "immediate", "stop"])
+
+
+def _server_user() -> pwd.struct_passwd | None:
+    """Return the user who must run the server: it refuses root."""
+    return pwd.getpwnam("postgres") if os.geteuid() == 0 else None
+
+
+def _give_to_server_user(folder: Path, password_file: Path) -> None:
+    user = _server_user()
+    if user is None:
+        return
+    for path in (folder, password_file):
+        os.chown(path, user.pw_uid, user.pw_gid)
+
+
+def _run(command: list, arguments: list, log: Path | None = None) -> None:
+    user = _server_user()
+    as_user = (
+        {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    )
+    done = subprocess.run(
+        [str(part) for part in (*command, *arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd="/",
+        **as_user,
+    )
+    if done.returncode:
+        details = log.read_text() if log and log.exists() else ""
+        raise RuntimeError(f"{Path(command[0]).name} failed: {done.stderr}\n{details}")
