@@ -115,12 +115,29 @@ def predict(
     """
     from evergreen.data.conform import conform, model_frame, target_values
 
-    actual = target_values(frame, contract)
-    groups = _group_codes(frame, contract)
     if model_contract is None:
         inputs = model_frame(frame, contract)
     else:
         inputs = model_frame(conform(frame, model_contract), model_contract)
+    actual = target_values(frame, contract)
+    return predict_inputs(model, inputs, actual, contract, groups=_group_codes(frame, contract))
+
+
+def predict_inputs(
+    model: Any,
+    inputs: pd.DataFrame,
+    actual: npt.NDArray[Any],
+    contract: Contract,
+    *,
+    groups: IntArray | None = None,
+) -> Predictions:
+    """Let a fitted pipeline predict a `model_frame` whose targets are known.
+
+    Raises
+    ------
+    RefusedError
+        If the model gives a missing or infinite prediction or probability for any row.
+    """
     if contract.task == "regression":
         predicted = np.asarray(model.predict(inputs), dtype=np.float64).reshape(-1)
         _require_usable(np.isfinite(predicted))
