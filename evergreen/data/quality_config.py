@@ -32,21 +32,48 @@ class QualityConfig(Value):
     ranges: Check = _check("error", "Numbers stay within a range written in the contract.")
     categories: Check = _check("error", "Categories are among those written in the contract.")
     nulls: Check = _check("error", "Columns that the contract calls not nullable are filled.")
-    infinities: Check = _check("error", "No number is infinite.")
+    infinities: Check = _check("error", "No feature or target is infinite.")
     empty_columns: Check = _check("error", "Every column holds at least one value.")
     missing: Check = _check("warning", "At most this share of a column is missing.", 0.3)
-    constant_columns: Check = _check("warning", "Every column holds at least two values.")
-    duplicates: Check = _check("warning", "At most this share of the rows are copies.", 0.05)
-    outliers: Check = _check("info", "At most this share of a column lies far outside.", 0.05)
+    constant_columns: Check = _check("warning", "Every feature holds at least two values.")
+    duplicates: Check = _check(
+        "warning", "At most this share of the rows repeat an earlier row in every column.", 0.05
+    )
+    outliers: Check = _check(
+        "info",
+        "At most this share of a feature lies more than three interquartile ranges beyond the "
+        "quartiles (Tukey's far fences).",
+        0.05,
+    )
     freshness: Check = _check("error", "The newest timestamp is younger than data.expires_after.")
     target_missing: Check = _check("error", "At most this share of targets is missing.", 0.2)
     target_constant: Check = _check("error", "The target takes at least two values.")
-    class_rows: Check = _check("error", "Every class has at least `limit` rows.", 2)
+    class_rows: Check = _check(
+        "error", "Every class has at least `limit` rows, and as many as the folds need.", 2
+    )
     class_balance: Check = _check("warning", "The rarest class has at least this share.", 0.02)
-    leakage: Check = _check("error", "No column alone predicts the target this well.", 0.999)
-    identifiers: Check = _check("warning", "No column has this share of unique values.", 0.95)
-    shared_rows: Check = _check("error", "Train and holdout share no row.")
-    future_rows: Check = _check("error", "No training row is later than the split, or than now.")
+    leakage: Check = _check(
+        "error",
+        "No feature alone predicts the target with this skill (1: perfectly, 0: like a guess).",
+        0.999,
+    )
+    identifiers: Check = _check(
+        "warning",
+        "No feature of text, or of rising or gapless whole numbers, has this share of distinct "
+        "values.",
+        0.95,
+    )
+    shared_rows: Check = _check(
+        "error",
+        "At most this share of the holdout's rows have the features of a training row; no group "
+        "is on both sides.",
+        0.01,
+    )
+    future_rows: Check = _check(
+        "error",
+        "No training row is later than a split by time; no date feature (a warning at most) is "
+        "later than its row.",
+    )
 
     @field_validator("*", mode="before", json_schema_input_type=Check | Severity | Literal[False])
     @classmethod

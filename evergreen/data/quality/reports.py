@@ -1,0 +1,142 @@
+"""Run the checks that a use case asks for, and gather what they find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Literal, TypeVar
+
+import pandas as pd
+
+from evergreen.config import QualityConfig, UseCase
+from evergreen.data.contract import Contract
+from evergreen.data.quality import leakage, promises, sharing, target, times, values
+from evergreen.data.quality.observation import Observation, Observations, SplitTable, Table
+from evergreen.data.quality_report import Finding, QualityReport
+from evergreen.data.splits import Split
+from evergreen.data.validation import Promise
+
+T = TypeVar("T")
+TableCheck = Callable[[Table, float], Observations]
+SplitCheck = Callable[[SplitTable, float], Observations]
+
+_PROMISES: tuple[Promise, ...] = ("types", "ranges", "categories", "nulls")
+TABLE_CHECKS: Mapping[str, TableCheck] = {
+    "minimum_rows": values.minimum_rows,
+    "infinities": values.infinities,
+    "empty_columns": values.empty_columns,
+    "missing": values.missing,
+    "constant_columns": values.constant_columns,
+    "duplicates": values.duplicates,
+    "outliers": values.outliers,
+    "freshness": times.freshness,
+    "target_missing": target.target_missing,
+    "target_constant": target.target_constant,
+    "class_rows": target.class_rows,
+    "class_balance": target.class_balance,
+    "leakage": leakage.leakage,
+    "identifiers": leakage.identifiers,
+    "future_rows": times.dates_after_their_row,
+}
+SPLIT_CHECKS: Mapping[str, SplitCheck] = {
+    "shared_rows": sharing.shared_rows,
+    "future_rows": times.training_rows_after_split,
+}
+_ORDER = {"error": 0, "warning": 1, "info": 2}
+
+
+def check_table(
+    frame: pd.DataFrame, contract: Contract, use_case: UseCase, now: datetime | None = None
+) -> QualityReport:
+    """Check a table as it was read, before any cast and before any row is left out.
+
+    Parameters
+    ----------
+    frame
+        The raw table; findings name rows by their position in it.
+    now
+        What the table's age is measured against, with a time zone. Default: the present.
+
+    Raises
+    ------
+    InputError
+        If a feature column is absent.
+    """
+    raw = frame.reset_index(drop=True)
+    table = Table(raw, contract, use_case, now or datetime.now(UTC))
+    findings: list[Finding] = []
+    ran: list[str] = []
+    wanted = [name for name in _PROMISES if getattr(use_case.quality, name).severity != "off"]
+    if wanted:
+        broken = promises.broken_promises(table)
+        for name in wanted:
+            findings += _findings(name, broken.get(name, ()), use_case)
+        ran += wanted
+    found, names = _run(TABLE_CHECKS, table, use_case)
+    return _report(len(raw), len(raw.columns), [*ran, *names], findings + found)
+
+
+def check_split(
+    frame: pd.DataFrame, split: Split, contract: Contract, use_case: UseCase
+) -> QualityReport:
+    """Check that the holdout of a split is untouched by the training rows.
+
+    Parameters
+    ----------
+    frame
+        The conformed rows that ``split`` holds positions of. Findings name rows by the frame's
+        index where that is of integers, as `conform` keeps it, else by position.
+    """
+    table = SplitTable(frame, split, contract)
+    findings, ran = _run(SPLIT_CHECKS, table, use_case)
+    return _report(len(frame), len(frame.columns), ran, findings)
+
+
+def merge(*reports: QualityReport) -> QualityReport:
+    """Return all findings of several reports on one table; the first one tells its size."""
+    ran = [name for report in reports for name in report.checks]
+    findings = [finding for report in reports for finding in report.findings]
+    return _report(reports[0].rows, reports[0].columns, ran, findings)
+
+
+def _run(
+    checks: Mapping[str, Callable[[T, float], Observations]], table: T, use_case: UseCase
+) -> tuple[list[Finding], list[str]]:
+    findings: list[Finding] = []
+    ran = []
+    for name, check in checks.items():
+        settings = getattr(use_case.quality, name)
+        if settings.severity == "off":
+            continue
+        default = QualityConfig.model_fields[name].default.limit
+        limit = settings.limit if settings.limit is not None else default or 0.0
+        findings += _findings(name, check(table, limit), use_case)
+        ran.append(name)
+    return findings, ran
+
+
+def _findings(name: str, observations: Iterable[Observation], use_case: UseCase) -> list[Finding]:
+    severity: Literal["info", "warning", "error"] = getattr(use_case.quality, name).severity
+    return [
+        Finding(
+            check=name,
+            severity=max(severity, seen.worst, key=lambda level: _ORDER[level]),
+            message=seen.message,
+            columns=seen.columns,
+            count=seen.count,
+            share=seen.share,
+            rows=seen.rows,
+        )
+        for seen in observations
+    ]
+
+
+def _report(
+    rows: int, columns: int, ran: Iterable[str], findings: Iterable[Finding]
+) -> QualityReport:
+    return QualityReport(
+        rows=rows,
+        columns=columns,
+        checks=tuple(dict.fromkeys(ran)),
+        findings=tuple(sorted(findings, key=lambda finding: _ORDER[finding.severity])),
+    )

@@ -1,0 +1,159 @@
+"""What the values themselves show: too few rows, holes, infinities, copies, outliers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from evergreen.data.quality.observation import (
+    Observation,
+    Observations,
+    Table,
+    counted,
+    first_rows,
+    percent,
+    quoted,
+    these_rows,
+)
+
+FAR_FENCE = (
+    3.0  # interquartile ranges beyond the quartiles (Tukey, Exploratory Data Analysis, 1977)
+)
+
+
+def minimum_rows(table: Table, limit: float) -> Observations:
+    """Find a table with fewer rows than the limit."""
+    rows = len(table.raw)
+    if rows < limit:
+        yield Observation(
+            f"The table has only {counted(rows, 'row')}; at least {limit:g} are needed to train "
+            "and judge a model. Get more data, or lower quality.minimum_rows.limit.",
+            count=rows,
+        )
+
+
+def infinities(table: Table, limit: float) -> Observations:
+    """Find columns with infinite numbers."""
+    for column, numbers in table.numbers("feature", "target"):
+        infinite = np.isinf(numbers.to_numpy())
+        count = int(infinite.sum())
+        if count:
+            rows = first_rows(infinite)
+            yield Observation(
+                f"Column {column.name!r} holds {counted(count, 'infinite number')} "
+                f"({these_rows(rows, count)}), mostly left by a division by zero. Mend the "
+                "source; with quality.infinities: warning they count as missing.",
+                columns=(column.name,),
+                count=count,
+                share=count / len(numbers),
+                rows=rows,
+            )
+
+
+def empty_columns(table: Table, limit: float) -> Observations:
+    """Find columns without any value, unless the use case ignores them."""
+    names = [
+        column.name
+        for column in table.columns()
+        if table.missing[column.name].all() and column.name not in table.use_case.data.ignore
+    ]
+    if names:
+        one = len(names) == 1
+        yield Observation(
+            f"{'Column' if one else 'Columns'} {quoted(names)} {'holds' if one else 'hold'} no "
+            "value at all. Mend the source, or list the name under data.ignore.",
+            columns=tuple(names),
+            count=len(names),
+        )
+
+
+def missing(table: Table, limit: float) -> Observations:
+    """Find columns (other than the target) with a greater share of missing values than allowed."""
+    for column in table.columns("feature", "timestamp", "group"):
+        absent = table.missing[column.name]
+        share = float(absent.mean()) if len(absent) else 0.0
+        if limit < share < 1:
+            yield Observation(
+                f"Column {column.name!r} misses {counted(int(absent.sum()), 'value')} "
+                f"({percent(share)}, more than {percent(limit)}). Mend the source, list it under "
+                "data.ignore, or raise quality.missing.limit.",
+                columns=(column.name,),
+                count=int(absent.sum()),
+                share=share,
+                rows=first_rows(absent),
+            )
+
+
+def constant_columns(table: Table, limit: float) -> Observations:
+    """Find features that have the same value in every row (of at least two)."""
+    if len(table.raw) < 2:
+        return
+    names = [
+        column.name
+        for column in table.columns("feature")
+        if _is_constant(table.conformed[column.name])
+    ]
+    if names:
+        one = len(names) == 1
+        yield Observation(
+            f"{'Column' if one else 'Columns'} {quoted(names)} "
+            f"{'has' if one else 'have'} the same value in every row, so no model can learn from "
+            f"{'it' if one else 'them'}. List {'it' if one else 'them'} under data.ignore.",
+            columns=tuple(names),
+            count=len(names),
+        )
+
+
+def duplicates(table: Table, limit: float) -> Observations:
+    """Find a greater share of fully repeated rows than allowed."""
+    hashes = pd.util.hash_pandas_object(table.conformed, index=False)
+    repeated = hashes.duplicated().to_numpy()
+    share = float(repeated.mean()) if len(repeated) else 0.0
+    if share > limit:
+        count = int(repeated.sum())
+        rows = first_rows(repeated)
+        yield Observation(
+            f"{counted(count, 'row')} ({percent(share)}, more than {percent(limit)}) "
+            f"{'repeats' if count == 1 else 'repeat'} an earlier row in every column "
+            f"({these_rows(rows, count)}). Remove copies, or raise quality.duplicates.limit where "
+            "they are observations of their own.",
+            count=count,
+            share=share,
+            rows=rows,
+        )
+
+
+def outliers(table: Table, limit: float) -> Observations:
+    """Find features with a greater share of values beyond Tukey's far fences than allowed.
+
+    A column whose middle half is one value has no fences.
+    """
+    for column in table.columns("feature"):
+        if column.type not in {"number", "integer"}:
+            continue
+        values = table.conformed[column.name].to_numpy(dtype="float64")
+        known = values[~np.isnan(values)]
+        if not len(known):
+            continue
+        low, high = np.quantile(known, [0.25, 0.75])
+        reach = FAR_FENCE * (high - low)
+        if not 0 < reach < np.inf:
+            continue
+        far = (values < low - reach) | (values > high + reach)
+        share = float(far.sum() / len(known))
+        if share > limit:
+            count = int(far.sum())
+            yield Observation(
+                f"Column {column.name!r} has {counted(count, 'value')} ({percent(share)}) below "
+                f"{low - reach:.4g} or above {high + reach:.4g}, far from the rest. Check its "
+                "unit, or state its range under contract.",
+                columns=(column.name,),
+                count=count,
+                share=share,
+                rows=first_rows(far),
+            )
+
+
+def _is_constant(values: pd.Series) -> bool:
+    first = values.iloc[0]
+    return bool(pd.notna(first) and (values == first).all())

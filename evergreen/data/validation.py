@@ -1,0 +1,115 @@
+"""The contract as a Pandera schema, and what a raw table breaks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from evergreen.data.casting import as_number, as_text, is_missing, uncastable
+from evergreen.data.conform import as_label, suggestion
+from evergreen.data.contract import Column, Contract
+from evergreen.errors import InputError
+
+if TYPE_CHECKING:
+    from pandera.pandas import DataFrameSchema
+
+Promise = Literal["types", "ranges", "categories", "nulls"]
+Test = Callable[[pd.Series], pd.Series]
+
+
+@dataclass(frozen=True)
+class Breach:
+    """One promise that a column breaks: the positions (0-based) of the rows that break it."""
+
+    promise: Promise
+    column: Column
+    rows: NDArray[np.int64]
+
+
+def contract_schema(contract: Contract) -> DataFrameSchema:
+    """Return the Pandera schema that a raw table is held against.
+
+    Every column must be of its type, where that means that its values can be cast to it. Ranges,
+    categories and "no missing values" bind only where the use case declares them. Ignored columns
+    promise nothing; the features must be there.
+    """
+    import pandera.pandas as pa
+
+    columns = {
+        column.name: pa.Column(
+            nullable=True,  # blank text is missing, too: the check "nulls" knows
+            required=column.role == "feature",
+            checks=[
+                pa.Check(test, name=promise, ignore_na=False)
+                for promise, test in _tests(column, contract).items()
+            ],
+        )
+        for column in contract.columns
+        if column.role != "ignored"
+    }
+    return pa.DataFrameSchema(columns, name=contract.use_case)
+
+
+def validate(frame: pd.DataFrame, contract: Contract) -> list[Breach]:
+    """Return all promises that a raw table breaks, column by column.
+
+    Raises
+    ------
+    InputError
+        If a feature column is absent.
+    """
+    from pandera.errors import SchemaErrorReason, SchemaErrors
+
+    try:
+        contract_schema(contract).validate(frame.reset_index(drop=True), lazy=True)
+    except SchemaErrors as failure:
+        breaches = []
+        for error in failure.schema_errors:
+            if error.reason_code == SchemaErrorReason.COLUMN_NOT_IN_DATAFRAME:
+                name = str(error.failure_cases)
+                raise InputError(
+                    f"The table lacks the column {name!r} that its contract promises. "
+                    + suggestion(name, frame.columns)
+                ) from None
+            if error.reason_code != SchemaErrorReason.DATAFRAME_CHECK:
+                raise
+            rows = np.sort(error.failure_cases["index"].to_numpy("int64"))
+            breaches.append(Breach(error.check.name, contract.column(error.schema.name), rows))
+        return breaches
+    return []
+
+
+def _tests(column: Column, contract: Contract) -> dict[Promise, Test]:
+    """Return what to ask of a column: each test tells which values keep the promise."""
+    tests: dict[Promise, Test] = {"types": _type_test(column, contract)}
+    if {"minimum", "maximum"} & set(column.declared):
+        tests["ranges"] = _range_test(column)
+    if "categories" in column.declared:
+        allowed = as_text(pd.Series(list(column.categories or ()), dtype=object)).tolist()
+        tests["categories"] = lambda values: is_missing(values) | as_text(values).isin(allowed)
+    if "nullable" in column.declared and not column.nullable:
+        tests["nulls"] = lambda values: ~is_missing(values)
+    return tests
+
+
+def _type_test(column: Column, contract: Contract) -> Test:
+    if column.role == "target" and contract.labels is not None:
+        return lambda values: as_label(values, contract).notna() | is_missing(values)
+    return lambda values: ~uncastable(values, column.type, column.format)
+
+
+def _range_test(column: Column) -> Test:
+    declared: dict[str, Any] = {name: getattr(column, name) for name in column.declared}
+    low, high = declared.get("minimum", -np.inf), declared.get("maximum", np.inf)
+
+    def within(values: pd.Series) -> pd.Series:
+        numbers = as_number(values)
+        # What is no number, or infinite, is the matter of other checks.
+        return ~np.isfinite(numbers) | numbers.between(low, high)
+
+    return within
