@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from evergreen.config import Choice
 from evergreen.reporting.facts import ChampionRecord, TrainingFacts
 from evergreen.reporting.glossary import metric_title
 from evergreen.reporting.numbers import (
@@ -13,6 +15,7 @@ from evergreen.reporting.numbers import (
     listing,
     moment,
     number,
+    parameter,
     short_hash,
 )
 
@@ -80,21 +83,16 @@ def _parameters(facts: TrainingFacts, previous: ChampionRecord) -> list[Change]:
     return [
         _change(
             f"Parameter {name}",
-            _value(before[name]) if name in before else ABSENT,
-            _value(now[name]) if name in now else ABSENT,
+            parameter(before[name]) if name in before else ABSENT,
+            parameter(now[name]) if name in now else ABSENT,
         )
         for name in sorted(before.keys() | now.keys())
         if before.get(name, ABSENT) != now.get(name, ABSENT)
     ]
 
 
-def _listed(params: object) -> str:
-    assert isinstance(params, dict)  # noqa: S101
-    return ", ".join(f"{name} = {_value(value)}" for name, value in params.items()) or "defaults"
-
-
-def _value(value: object) -> str:
-    return number(value, 4) if isinstance(value, float) else str(value)
+def _listed(params: Mapping[str, Choice]) -> str:
+    return ", ".join(f"{name} = {parameter(value)}" for name, value in params.items()) or "defaults"
 
 
 def _columns(facts: TrainingFacts, previous: ChampionRecord) -> list[Change]:

@@ -34,7 +34,9 @@ def _holdout(facts: TrainingFacts) -> list[str]:
         return []
     said = f"The holdout has only {plural(rows, 'row')}"
     if facts.challenger.task == "classification" and rows:
-        return [f"{said}: a single row moves the accuracy by {share(1 / rows)}."]
+        return [
+            f"{said}: a single row moves the accuracy by {number(100 / rows, 2)} percentage points."
+        ]
     metric = facts.search.metric
     value = facts.challenger.metrics.get(metric)
     return [f"{said}, so the intervals are wide: {metric_prose(metric)} is {interval(value)}."]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from evergreen.config import Choice
 from evergreen.training.results import Interval
 
 if TYPE_CHECKING:
@@ -73,11 +74,11 @@ def share(value: float | None) -> str:
     if not measured(value):
         return NOT_MEASURABLE
     if 0 < value < 0.001:
-        return "<0.1 %"
+        return "<0.1%"
     if 0.999 < value < 1:
-        return ">99.9 %"
+        return ">99.9%"
     percent = f"{100 * value:.1f}"
-    return f"{percent.removesuffix('.0')} %"
+    return f"{percent.removesuffix('.0')}%"
 
 
 def seconds(value: float | None) -> str:
@@ -92,6 +93,13 @@ def seconds(value: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def parameter(value: Choice) -> str:
+    """Write an estimator's parameter: as it is, numbers to four significant digits."""
+    if isinstance(value, float):
+        return f"{value:.4g}".replace("-", MINUS)
+    return "none" if value is None else str(value)
 
 
 def moment(value: datetime | None) -> str:

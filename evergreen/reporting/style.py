@@ -29,8 +29,8 @@ COLOURS: Mapping[str, str] = {
     "bad": "#a8322a",
     "series-1": "#2c5f8a",
     "series-2": "#c96f1e",
-    "series-3": "#3f8f7c",
-    "series-4": "#8a5a9e",
+    "series-3": "#8a5a9e",
+    "series-4": "#3f8f7c",
     "series-5": "#9a8420",
     "series-6": "#a94d63",
 }
@@ -90,10 +90,11 @@ class Drawing:
 
     name: str  # of the file
     title: str  # says what is seen
-    description: str  # in words, for whoever cannot see it
+    caption: str  # how to read it
     svg: str
     width: int
     height: int
+    values: str = ""  # what is drawn, in words, for whoever cannot see it
 
 
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -187,7 +188,8 @@ def standalone(drawing: Drawing) -> str:
 
 
 def _opening(drawing: Drawing, top: int, attributes: str = "") -> str:
-    label = escape(f"{drawing.title}. {drawing.description}", quote=True)
+    said = f"{drawing.title}. {drawing.caption} {drawing.values}".strip()
+    label = escape(said, quote=True)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" '
         f'width="{drawing.width}" height="{drawing.height + top}" '

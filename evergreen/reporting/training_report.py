@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
@@ -20,12 +19,13 @@ from evergreen.reporting.numbers import (
     estimate_and_bounds,
     measured,
     number,
+    parameter,
     plural,
 )
 from evergreen.reporting.pages import html_page
 from evergreen.reporting.sparks import interval_strip
 from evergreen.reporting.style import Drawing
-from evergreen.reporting.wording import headline
+from evergreen.reporting.wording import headline, severities
 from evergreen.training.results import CandidateResult, Evaluation, Interval
 
 MAX_FINDINGS = 30
@@ -111,23 +111,12 @@ def training_report(facts: TrainingFacts, drawings: Mapping[str, Drawing] | None
     )
 
 
-def severities(findings: Any) -> str:
-    """Count findings by severity: "1 error, 2 warnings and 1 note", or "nothing found"."""
-    words = {"error": "error", "warning": "warning", "info": "note"}
-    found = [
-        plural(total, word)
-        for severity, word in words.items()
-        if (total := sum(each.severity == severity for each in findings))
-    ]
-    return ", ".join(found) or "nothing found"
-
-
 def _arms(facts: TrainingFacts) -> list[Arm]:
     champion = facts.verdict.champion or facts.registration.champion_before
     named = [
         ("challenger", f"Challenger: {facts.best.title}", facts.challenger),
         ("champion", f"Champion: version {champion}" if champion else "Champion", facts.champion),
-        ("baseline", "Baseline: no model can be simpler", facts.baseline),
+        ("baseline", "Baseline: ignores every input", facts.baseline),
     ]
     return [Arm(name, title, arm) for name, title, arm in named if arm is not None]
 
@@ -195,10 +184,7 @@ def _candidate_row(candidate: CandidateResult, facts: TrainingFacts) -> Candidat
         score = estimate_and_bounds(spread)[0] + f" ± {number(candidate.score_std, 2)}"
     states = [trial.state for trial in candidate.trials]
     gone = [f"{states.count(state)} {state}" for state in ("pruned", "failed") if state in states]
-    params = [
-        f"{name} = {number(value, 4) if isinstance(value, float) else value}"
-        for name, value in candidate.params.items()
-    ]
+    params = [f"{name} = {parameter(value)}" for name, value in candidate.params.items()]
     if candidate.rounds is not None:
         params.append(f"{plural(candidate.rounds, 'boosting round')}")
     return CandidateRow(

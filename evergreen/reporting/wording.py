@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from evergreen.data.quality_report import Finding
 from evergreen.reporting.facts import TrainingFacts
 from evergreen.reporting.numbers import interval, measured, plural, share
 
@@ -32,21 +34,32 @@ def performance(facts: TrainingFacts) -> str:
     """Say how good the challenger is on rows it has never seen; empty where nobody can say."""
     evaluation = facts.challenger
     rows = plural(evaluation.rows, "row")
-    level = f"{100 * evaluation.confidence:g} %"
+    level = share(evaluation.confidence)
     accuracy = evaluation.metrics.get("accuracy")
     if accuracy is not None and measured(accuracy.estimate):
         bounds = ""
         if measured(accuracy.low) and measured(accuracy.high):
             bounds = f" ({level} interval {share(accuracy.low)} to {share(accuracy.high)})"
-        return f"It predicts {share(accuracy.estimate)} of {rows} it has never seen right{bounds}."
+        right = share(accuracy.estimate)
+        return f"On {rows} it had never seen, {right} of its predictions are right{bounds}."
     error = evaluation.metrics.get("mae")
     if error is not None and measured(error.estimate):
         unit = next(
             (each.unit for each in facts.data.contract.columns if each.role == "target"), None
         )
         said = interval(error).replace(" (", f"{f' {unit}' if unit else ''} ({level} interval ")
-        return f"On {rows} it has never seen, its predictions are off by {said} on average."
+        return f"On {rows} it had never seen, its predictions are off by {said} on average."
     return ""
+
+
+def severities(findings: Iterable[Finding]) -> str:
+    """Count findings by severity: "1 error, 2 warnings and 1 note", or "nothing found"."""
+    words = {"error": "error", "warning": "warning", "info": "note"}
+    given: list[str] = [finding.severity for finding in findings]
+    found = [
+        plural(total, word) for severity, word in words.items() if (total := given.count(severity))
+    ]
+    return ", ".join(found) or "nothing found"
 
 
 def _promoted(facts: TrainingFacts) -> Headline:

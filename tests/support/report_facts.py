@@ -380,7 +380,7 @@ def _quality(frame: pd.DataFrame) -> QualityReport:
                 severity="warning",
                 message="1 row is an exact copy of another; remove it or say why it is there.",
                 count=1,
-                share=1 / len(frame),
+                share=1 / max(len(frame), 1),
                 rows=(143,),
             ),
             Finding(
@@ -389,7 +389,7 @@ def _quality(frame: pd.DataFrame) -> QualityReport:
                 message=f"{frame.columns[1]} holds 3 values far from the others.",
                 columns=(str(frame.columns[1]),),
                 count=3,
-                share=3 / len(frame),
+                share=3 / max(len(frame), 1),
                 rows=(25, 59, 121),
             ),
         ),

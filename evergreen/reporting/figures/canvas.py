@@ -50,14 +50,14 @@ class Sheet:
             )
         )
 
-    def drawing(self, name: str, title: str, description: str) -> Drawing:
+    def drawing(self, name: str, title: str, caption: str, values: str = "") -> Drawing:
         """Return what was drawn."""
         from matplotlib.backends.backend_svg import FigureCanvasSVG
 
         buffer = StringIO()
         FigureCanvasSVG(self.figure).print_figure(buffer, format="svg", metadata={"Date": None})
         return Drawing(
-            name, title, description, clean(buffer.getvalue(), name), self.width, self.height
+            name, title, caption, clean(buffer.getvalue(), name), self.width, self.height, values
         )
 
 

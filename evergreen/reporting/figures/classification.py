@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evergreen.reporting.figures.canvas import NAME_LENGTH, WIDTH, Sheet, say, square_sheet
-from evergreen.reporting.numbers import listing, plural, share, shorten
+from evergreen.reporting.numbers import plural, share, shorten
 from evergreen.reporting.style import CHALLENGER, INK, MUTED, PAPER, SERIES, Drawing
 from evergreen.training.results import CalibrationBin, Curve, Evaluation
 
@@ -49,8 +49,8 @@ def draw_confusion(evaluation: Evaluation) -> Drawing | None:
     return sheet.drawing(
         "confusion",
         f"{right:,} of {plural(total, 'holdout row')} on the diagonal: predicted right",
-        "Confusion matrix. "
-        + "; ".join(
+        "Actual classes by predicted ones, shaded by the share of the actual class.",
+        "; ".join(
             f"actual {label}: "
             + ", ".join(
                 f"{matrix[i][j]} as {other}" for j, other in enumerate(labels) if matrix[i][j]
@@ -163,19 +163,16 @@ def draw_calibration(evaluation: Evaluation) -> Drawing | None:
     axes.set_ylabel("Observed frequency")
     if len(bins) < 3:
         say(axes, 0.98, 0.06, "few distinct probabilities", ha="right")
+    values = "; ".join(
+        f"{share(each.predicted)} predicted, {share(each.observed)} observed in "
+        f"{plural(each.rows, 'row')}"
+        for each in bins
+    )
     return sheet.drawing(
         "calibration",
         _calibration_title(bins),
-        "Calibration: "
-        + listing(
-            (
-                f"{share(each.predicted)} predicted, {share(each.observed)} observed in "
-                f"{plural(each.rows, 'row')}"
-                for each in bins
-            ),
-            12,
-        )
-        + ". On the dashed line both are equal.",
+        "Rows grouped by predicted probability, with intervals; on the dashed line both agree.",
+        f"{values}.",
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from evergreen.reporting.facts import TrainingFacts
 from evergreen.reporting.figures.canvas import WIDTH, Sheet, mark_interval, row_sheet
 from evergreen.reporting.glossary import metric_title
-from evergreen.reporting.numbers import measured, number, plural
+from evergreen.reporting.numbers import measured, number, plural, share
 from evergreen.reporting.style import BASELINE, CHALLENGER, CHAMPION, MUTED, Drawing
 from evergreen.training.results import CandidateResult, Evaluation, SearchResult
 
@@ -43,7 +43,7 @@ def draw_metrics(facts: TrainingFacts) -> Drawing:
     return sheet.drawing(
         "metrics",
         f"Holdout metrics of the challenger beside {compared}",
-        f"Estimates with {facts.challenger.confidence:.0%} intervals on "
+        f"Estimates with {share(facts.challenger.confidence)} intervals on "
         f"{plural(facts.challenger.rows, 'row')}; the report's table holds the numbers.",
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evergreen.reporting.figures.canvas import mark_interval, row_sheet
 from evergreen.reporting.glossary import metric_title
-from evergreen.reporting.numbers import measured, plural
+from evergreen.reporting.numbers import measured, plural, share
 from evergreen.reporting.style import CHALLENGER, INK, Drawing
 from evergreen.training.results import Evaluation
 
@@ -30,6 +30,6 @@ def draw_slices(evaluation: Evaluation, metric: str) -> Drawing | None:
     return sheet.drawing(
         "slices",
         f"{metric_title(metric)} within {plural(len(slices), 'group')} of rows{more}",
-        f"Estimates with {evaluation.confidence:.0%} intervals; the dashed line is the whole "
+        f"Estimates with {share(evaluation.confidence)} intervals; the dashed line is the whole "
         "holdout.",
     )
