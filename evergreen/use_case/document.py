@@ -97,12 +97,16 @@ def parse_yaml(text: str, label: str) -> Document:
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise InputError(
-            f"{label}:{line}: not YAML: an unprintable character ({error.character!r:.20})"
+            f"{label}:{line}: not YAML: an unprintable character (code {_code(error.character)})"
         ) from None
     except (YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
         # The parser lets a few errors of its own escape on text that is far from YAML.
         raise InputError(f"{label}: not YAML: {error}") from None
     return document
+
+
+def _code(character: str | int) -> str:
+    return hex(character if isinstance(character, int) else ord(character))
 
 
 def _syntax_message(error: MarkedYAMLError, label: str) -> str:
