@@ -13,10 +13,12 @@ from typing import Any
 
 from evergreen.config import CandidateConfig, Choice, Span, Task, TrainingConfig
 from evergreen.errors import InputError
+from evergreen.training.early_stopping import stop_lightgbm, stop_xgboost
 
 BASELINE = "baseline"
 BOTH: tuple[Task, ...] = ("classification", "regression")
 
+StoppingFit = Callable[[Any, Any, Any, Any, int], int]  # see `evergreen.training.early_stopping`
 Space = Mapping[str, Span | tuple[Choice, ...]]
 
 # Set for every estimator alike, elsewhere.
@@ -34,9 +36,9 @@ class Candidate:
     """One kind of estimator.
 
     ``make(task, seed)`` returns it unfitted with its default parameters. ``scale``: it wants
-    numbers of zero mean and unit variance. ``threads``: it has a parameter ``n_jobs``. ``stops``:
-    it is boosted in rounds (``n_estimators``) and may stop early. ``cost`` is a rough figure of
-    the seconds a search takes, to start the slowest first.
+    numbers of zero mean and unit variance. ``threads``: it has a parameter ``n_jobs``. ``stop``:
+    it is boosted in rounds (``n_estimators``), and this fits it with early stopping. ``cost`` is
+    a rough figure of the seconds a search takes, to start the slowest first.
     """
 
     name: str
@@ -46,7 +48,7 @@ class Candidate:
     search: Space = field(default_factory=dict)
     scale: bool = False
     threads: bool = False
-    stops: bool = False
+    stop: StoppingFit | None = None
     cost: float = 1.0
 
 
@@ -60,7 +62,7 @@ class Plan:
     grid: Mapping[str, tuple[Choice, ...]] | None = None
 
 
-def plans_for(task: Task, training: TrainingConfig) -> tuple[Plan, ...]:
+def candidates_for(task: Task, training: TrainingConfig) -> tuple[Plan, ...]:
     """Return what to try, in the registry's order, the baseline first.
 
     Raises
@@ -104,7 +106,7 @@ def make_estimator(
 
 
 def _plan(candidate: Candidate, config: CandidateConfig, task: Task) -> Plan:
-    named = {
+    named: dict[str, Mapping[str, Any]] = {
         "params": config.params,
         "search": config.search or {},
         "grid": config.grid or {},
@@ -287,7 +289,7 @@ CANDIDATES: tuple[Candidate, ...] = (
             "reg_lambda": Span(low=0.01, high=10, log=True),
         },
         threads=True,
-        stops=True,
+        stop=stop_xgboost,
         cost=6.0,
     ),
     Candidate(
@@ -303,7 +305,7 @@ CANDIDATES: tuple[Candidate, ...] = (
             "reg_lambda": Span(low=0.01, high=10, log=True),
         },
         threads=True,
-        stops=True,
+        stop=stop_lightgbm,
         cost=7.0,
     ),
 )

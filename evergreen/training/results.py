@@ -25,6 +25,7 @@ class Trial(Value):
     fold_scores: tuple[float, ...]
     seconds: float
     state: str  # complete, pruned, failed
+    error: str | None = None  # why it failed
 
 
 class CandidateResult(Value):

@@ -19,6 +19,8 @@ class LabelledXGBClassifier(XGBClassifier):
     inverse of its class's frequency, as scikit-learn's classifiers do.
     """
 
+    labels_: Labels
+
     def __init__(self, *, class_weight: Literal["balanced"] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.class_weight = class_weight
@@ -26,7 +28,8 @@ class LabelledXGBClassifier(XGBClassifier):
     @property
     def classes_(self) -> Labels:
         """The labels, in the order of ``predict_proba``; while XGBoost fits, their codes."""
-        return self.labels_ if hasattr(self, "labels_") else np.arange(self.n_classes_)
+        labels: Labels | None = getattr(self, "labels_", None)
+        return np.arange(self.n_classes_) if labels is None else labels
 
     def fit(self, X: Any, y: Labels, *, eval_set: Any = None, **kwargs: Any) -> Any:
         """Fit on labels; the labels of an ``eval_set`` must be among them."""

@@ -1,0 +1,149 @@
+"""The search for the challenger: every candidate tuned, on the training rows alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from sklearn.pipeline import Pipeline
+
+from evergreen.config import FeaturesConfig, SplitConfig, TrainingConfig
+from evergreen.data.conform import model_frame, target_values
+from evergreen.data.contract import Contract
+from evergreen.data.dataset import Dataset
+from evergreen.errors import InputError
+from evergreen.features import build_features, check_features
+from evergreen.training.candidate_search import CandidateSearch
+from evergreen.training.candidates import (
+    BASELINE,
+    BY_NAME,
+    CANDIDATES,
+    candidates_for,
+    make_estimator,
+)
+from evergreen.training.fitting import predict_in_one_thread, steady
+from evergreen.training.metrics import Metric
+from evergreen.training.parallel import Crew, processes_for, threads_for
+from evergreen.training.progress import OnProgress, Progress
+from evergreen.training.results import CandidateResult, SearchResult
+from evergreen.training.search_task import SearchTask
+
+
+def search_candidates(
+    train: Dataset,
+    contract: Contract,
+    *,
+    features: FeaturesConfig,
+    training: TrainingConfig,
+    split: SplitConfig,
+    on_progress: OnProgress | None = None,
+) -> SearchResult:
+    """Tune every candidate by cross-validation; the result does not depend on the machine's cores.
+
+    Candidates run in up to ``training.jobs`` processes. ``on_progress`` is called from one thread
+    at a time, which need not be the caller's.
+
+    Raises
+    ------
+    InputError
+        If the settings do not fit the table, or every candidate failed.
+    UnreachableError
+        If a process of the search was killed.
+    """
+    started = time.monotonic()
+    check_features(contract, features)
+    names = [plan.candidate.name for plan in candidates_for(contract.task, training)]
+    slowest_first = sorted(names, key=lambda name: -BY_NAME[name].cost)
+    slowest_first.remove(BASELINE)
+    processes = processes_for(len(slowest_first), training.jobs)
+    task = SearchTask(
+        path=train.path,
+        contract=contract,
+        features=features,
+        training=training,
+        split=split,
+        threads=threads_for(processes, train.rows * len(contract.features)),
+    )
+    metric = task.metric
+    report = on_progress or _say_nothing
+    with Crew(task, slowest_first, helpers=processes - 1, on_progress=report) as crew:
+        here = CandidateSearch(task)
+        baseline = here.search(BASELINE, crew.pass_on)
+        crew.work(here.search)
+    results = crew.results
+    ranked = _ranked([baseline, *results.values()], metric)
+    return SearchResult(
+        metric=metric.name,
+        greater_is_better=metric.greater_is_better,
+        folds=split.folds,
+        candidates=tuple(ranked),
+        best=_best(ranked),
+        seconds=time.monotonic() - started,
+    )
+
+
+def fit_candidate(
+    train: Dataset,
+    contract: Contract,
+    result: CandidateResult,
+    *,
+    features: FeaturesConfig,
+    training: TrainingConfig,
+    split: SplitConfig,
+) -> Pipeline:
+    """Fit a candidate with the parameters that its search chose, on all training rows.
+
+    A boosted candidate takes the median of the rounds that its folds stopped at.
+
+    Raises
+    ------
+    InputError
+        If its library cannot be loaded, or the file cannot be read.
+    """
+    candidate = BY_NAME[result.name]
+    rounds = {} if result.rounds is None else {"n_estimators": result.rounds}
+    threads = threads_for(1, train.rows * len(contract.features))
+    estimator = make_estimator(
+        candidate,
+        contract.task,
+        {**result.params, **rounds},
+        seed=training.seed,
+        balance=training.balance,
+        threads=threads,
+    )
+    transform = build_features(contract, features, scale=candidate.scale, seed=training.seed)
+    model = Pipeline([("features", transform), ("estimator", estimator)])
+    frame = train.read()
+    with steady(threads):
+        model.fit(model_frame(frame, contract), target_values(frame, contract))
+        predict_in_one_thread(candidate, estimator)
+    return model
+
+
+def _ranked(results: Sequence[CandidateResult], metric: Metric) -> list[CandidateResult]:
+    """Sort the best first, of equal ones the simpler (by the registry), failed ones last."""
+    places = {candidate.name: place for place, candidate in enumerate(CANDIDATES)}
+    sign = -1 if metric.greater_is_better else 1
+
+    def rank(result: CandidateResult) -> tuple[bool, float, int]:
+        failed = result.score is None
+        return failed, sign * (result.score or 0.0), places[result.name]
+
+    return sorted(results, key=rank)
+
+
+def _best(ranked: Sequence[CandidateResult]) -> str:
+    """Return the best candidate's name; the baseline only where it stands alone."""
+    competing = [result for result in ranked if result.name != BASELINE] or list(ranked)
+    best = competing[0]
+    if best.score is None:
+        reasons = "\n".join(f"- {result.title}: {result.error}" for result in competing)
+        raise InputError(
+            "Every candidate failed, so there is no model. The reasons:\n"
+            f"{reasons}\nChange the parameters or the metric, or look at the data."
+        )
+    return best.name
+
+
+def _say_nothing(progress: Progress) -> None:
+    """Take progress that nobody wants to see."""

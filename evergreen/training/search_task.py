@@ -1,0 +1,40 @@
+"""What a search works on, and what its processes tell each other, as JSON lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from evergreen.config import FeaturesConfig, SplitConfig, TrainingConfig
+from evergreen.data.contract import Contract
+from evergreen.training.metrics import Metric, default_metric, metric_named
+from evergreen.training.progress import Progress
+from evergreen.training.results import CandidateResult
+from evergreen.values import Value
+
+
+class SearchTask(Value):
+    """The training rows (a file) and how to search; the same in every process."""
+
+    path: Path
+    contract: Contract
+    features: FeaturesConfig
+    training: TrainingConfig
+    split: SplitConfig
+    threads: int
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that drives the search."""
+        name = self.training.metric or default_metric(self.contract.task)
+        return metric_named(name, self.contract.task)
+
+
+class Message(Value):
+    """What a helper process says: ready for a candidate, how it goes, the result, or a fault."""
+
+    kind: Literal["ready", "progress", "result", "fault"]
+    progress: Progress | None = None
+    result: CandidateResult | None = None
+    error: str | None = None  # the class of an error that is part of the product
+    text: str = ""

@@ -1,0 +1,191 @@
+"""The search over one candidate's parameters, by cross-validation."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evergreen.config import Choice, TrainingConfig
+from evergreen.errors import EvergreenError
+from evergreen.training.candidates import Plan, make_estimator
+from evergreen.training.fitting import score_fold, steady
+from evergreen.training.folds import Folds
+from evergreen.training.metrics import Metric
+from evergreen.training.progress import OnProgress, Progress
+from evergreen.training.proposals import Proposal, propose
+from evergreen.training.results import CandidateResult, Trial
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """A trial, and the boosting rounds that its folds chose."""
+
+    trial: Trial
+    rounds: tuple[int, ...] = ()
+
+
+class Tuning:
+    """One candidate's search on given folds.
+
+    ``threads`` is how many threads an estimator may use; the result does not depend on it.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        folds: Folds,
+        *,
+        training: TrainingConfig,
+        metric: Metric,
+        threads: int,
+        on_progress: OnProgress,
+    ) -> None:
+        self.plan = plan
+        self.folds = folds
+        self.training = training
+        self.metric = metric
+        self.threads = threads
+        self.on_progress = on_progress
+        self.outcomes: list[_Outcome] = []
+        self.tried: dict[tuple[tuple[str, Choice], ...], _Outcome] = {}
+        self.started = time.monotonic()
+
+    def run(self) -> CandidateResult:
+        """Try one setting after the other; failures are recorded, not raised."""
+        with steady(self.threads):
+            try:
+                defaults = self._estimator({}).get_params()
+            except Exception as error:  # such as a library that cannot be loaded
+                return self._finish(planned=0, error=_reason(error))
+            planned, proposals = propose(
+                self.plan,
+                defaults,
+                self.training,
+                greater_is_better=self.metric.greater_is_better,
+                seed=self.training.seed,
+            )
+            for proposal in proposals:
+                if self.outcomes and self._late():
+                    break
+                self.outcomes.append(self._try(proposal))
+                self._tell(planned)
+        return self._finish(planned)
+
+    def _try(self, proposal: Proposal) -> _Outcome:
+        key = tuple(sorted(proposal.params.items()))
+        number, started = len(self.outcomes), time.monotonic()
+        if key in self.tried:  # the same setting gives the same score
+            known = self.tried[key]
+            trial = known.trial.model_copy(update={"number": number, "seconds": 0.0})
+            outcome = _Outcome(trial, known.rounds)
+        else:
+            outcome = self._evaluate(proposal, number, started)
+            self.tried[key] = outcome
+        proposal.finish(outcome.trial.score)
+        return outcome
+
+    def _evaluate(self, proposal: Proposal, number: int, started: float) -> _Outcome:
+        scores: list[float] = []
+        rounds: list[int] = []
+        state, reason = "complete", None
+        try:
+            for fold in range(len(self.folds)):
+                if self._score_fold(fold, proposal, scores, rounds):
+                    state = "pruned"
+                    break
+        except Exception as error:  # the estimator refuses the setting or the data
+            state, reason = "failed", _reason(error)
+        trial = Trial(
+            number=number,
+            params={**self.plan.params, **proposal.params},
+            score=statistics.fmean(scores) if state == "complete" else None,
+            fold_scores=tuple(scores),
+            seconds=time.monotonic() - started,
+            state=state,
+            error=reason,
+        )
+        return _Outcome(trial, tuple(rounds))
+
+    def _score_fold(
+        self, number: int, proposal: Proposal, scores: list[float], rounds: list[int]
+    ) -> bool:
+        """Score one fold; return whether to give the setting up before the next."""
+        candidate = self.plan.candidate
+        score, best_rounds = score_fold(
+            candidate,
+            self._estimator(proposal.params),
+            self.folds.fold(number, scale=candidate.scale, stops=candidate.stop is not None),
+            self.folds.contract,
+            metric=self.metric,
+            patience=self.training.early_stopping,
+        )
+        scores.append(score)
+        if best_rounds is not None:
+            rounds.append(best_rounds)
+        if number == len(self.folds) - 1:
+            return False
+        hopeless = proposal.report(number, statistics.fmean(scores))
+        return hopeless or (bool(self.outcomes) and self._late())
+
+    def _estimator(self, params: Mapping[str, Choice]) -> Any:
+        return make_estimator(
+            self.plan.candidate,
+            self.folds.contract.task,
+            {**self.plan.params, **params},
+            seed=self.training.seed,
+            balance=self.training.balance,
+            threads=self.threads,
+        )
+
+    def _late(self) -> bool:
+        timeout = self.training.timeout
+        return timeout is not None and time.monotonic() - self.started > timeout.total_seconds()
+
+    def _best(self) -> _Outcome | None:
+        """Return the best complete trial, of equal ones the first."""
+        sign = 1 if self.metric.greater_is_better else -1
+        complete = [outcome for outcome in self.outcomes if outcome.trial.score is not None]
+        return max(complete, key=lambda found: sign * (found.trial.score or 0.0), default=None)
+
+    def _tell(self, planned: int, *, done: bool = False, error: str | None = None) -> None:
+        best = self._best()
+        self.on_progress(
+            Progress(
+                candidate=self.plan.candidate.name,
+                title=self.plan.candidate.title,
+                trial=len(self.outcomes),
+                trials=planned,
+                score=self.outcomes[-1].trial.score if self.outcomes else None,
+                best=best.trial.score if best else None,
+                done=done,
+                error=error,
+            )
+        )
+
+    def _finish(self, planned: int, error: str | None = None) -> CandidateResult:
+        best = self._best()
+        if best is None and error is None:
+            error = next((found.trial.error for found in self.outcomes if found.trial.error), None)
+        self._tell(planned, done=True, error=error)
+        scores = best.trial.fold_scores if best else ()
+        return CandidateResult(
+            name=self.plan.candidate.name,
+            title=self.plan.candidate.title,
+            params=best.trial.params if best else self.plan.params,
+            score=best.trial.score if best else None,
+            score_std=statistics.stdev(scores) if len(scores) > 1 else None,
+            fold_scores=scores,
+            rounds=round(statistics.median(best.rounds)) if best and best.rounds else None,
+            trials=tuple(outcome.trial for outcome in self.outcomes),
+            seconds=time.monotonic() - self.started,
+            error=error,
+        )
+
+
+def _reason(error: Exception) -> str:
+    """Return an exception as one line of text."""
+    text = " ".join(str(error).split()) or "no reason given"
+    return (text if isinstance(error, EvergreenError) else f"{type(error).__name__}: {text}")[:500]
