@@ -111,7 +111,7 @@ class Dataset:
         for name in columns or ():
             if name not in self.columns:
                 raise InputError(_unknown_column(name, self))
-        objects = _read_metadata(self.path)["objects"]
+        lost = _read_metadata(self.path)["dtypes"]
         try:
             table = pq.read_table(self.path, columns=None if columns is None else list(columns))
         except (pa.ArrowInvalid, OSError) as error:
@@ -121,21 +121,23 @@ class Dataset:
         frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True)
         if frame.empty:  # Parquet has no say in the index of a table without rows or columns
             frame = frame.set_axis(pd.RangeIndex(self.rows), axis=0)
-        for name in frame.columns.intersection(pd.Index(objects)):
-            values = frame[name].astype(object)
-            frame[name] = values.where(values.notna(), None)
+        for name in frame.columns.intersection(pd.Index(lost)):
+            values = frame[name].astype(lost[name])
+            is_object = lost[name] == "object"
+            frame[name] = values.where(values.notna(), None) if is_object else values
         return frame
 
     def _metadata(self, frame: pd.DataFrame) -> bytes:
         """Return what `open` and `read` need to know, as JSON."""
-        objects = [name for name, dtype in frame.dtypes.items() if str(dtype) == "object"]
+        dtypes = {str(name): str(dtype) for name, dtype in frame.dtypes.items()}
+        lost = {name: dtype for name, dtype in dtypes.items() if _is_lost_in_parquet(dtype)}
         return json.dumps(
             {
                 "rows": self.rows,
                 "columns": self.columns,
                 "fingerprint": self.fingerprint,
                 "source": self.source,
-                "objects": objects,
+                "dtypes": lost,
             }
         ).encode()
 
@@ -162,6 +164,11 @@ def fingerprint(frame: pd.DataFrame) -> str:
             ) from error
         digest.update(hashes.to_numpy().astype("<u8").tobytes())
     return digest.hexdigest()
+
+
+def _is_lost_in_parquet(dtype: str) -> bool:
+    """Tell dtypes that would come back as others: objects, and times in whole seconds."""
+    return dtype == "object" or dtype.startswith("datetime64[s")
 
 
 def _require_usable_names(frame: pd.DataFrame) -> None:

@@ -82,7 +82,6 @@ def _url(source: SqlSource, environment: Environment) -> URL:
 
 def _engine(url: URL, timeout: float, where: str) -> Engine:
     """Return an engine that opens one connection; raise `InputError` where it cannot exist."""
-    _require_sqlite_file(url)
     try:
         driver = url.get_dialect().driver
         arguments: dict[str, Any] = {}
@@ -107,6 +106,7 @@ def _engine(url: URL, timeout: float, where: str) -> Engine:
         raise InputError(
             f"{URL_KEY}: {url.drivername} is an asynchronous driver; leave +{driver} out"
         )
+    _require_sqlite_file(url)
     return engine
 
 
@@ -162,10 +162,13 @@ def _frame(result: sa.CursorResult[Any], where: str) -> pd.DataFrame:
     if not result.returns_rows:
         raise InputError(f"{where}: data.source.query returns no table; it must be a SELECT")
     names = column_names(list(result.keys()), where)
-    chunks = [
-        pd.DataFrame.from_records([tuple(row) for row in rows], columns=names, coerce_float=True)
-        for rows in result.partitions(CHUNK_ROWS)
-    ]
+    with result:
+        chunks = [
+            pd.DataFrame.from_records(
+                [tuple(row) for row in rows], columns=names, coerce_float=True
+            )
+            for rows in result.partitions(CHUNK_ROWS)
+        ]
     return pd.concat(chunks, ignore_index=True) if chunks else pd.DataFrame(columns=names)
 
 

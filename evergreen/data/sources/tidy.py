@@ -40,8 +40,8 @@ def tidy(frame: pd.DataFrame, where: str) -> pd.DataFrame:
     """Return the table with text names, a plain index and plain column types.
 
     Object columns become text, numbers, booleans or dates where all values agree. Columns that mix
-    kinds become text; nested values become JSON text; time spans become seconds. Booleans with
-    missing values stay objects.
+    kinds become text; nested values become JSON text; time spans become seconds, datetimes have
+    microseconds. Booleans with missing values stay objects.
 
     Raises
     ------
@@ -64,9 +64,11 @@ def _plain(column: pd.Series[Any]) -> pd.Series[Any]:
     """Return one column in a plain type."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
+    if str(column.dtype) == "object":
+        column = _plain_object(column)
     if column.dtype.kind == "m":
         return column.dt.total_seconds()
-    return _plain_object(column) if str(column.dtype) == "object" else column
+    return column.dt.as_unit("us") if column.dtype.kind == "M" else column
 
 
 def _plain_object(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -74,7 +76,7 @@ def _plain_object(column: pd.Series[Any]) -> pd.Series[Any]:
     if kind == "empty" or kind in _NUMBERS:
         return _numbers(column)
     if kind == "timedelta":
-        return pd.to_timedelta(column).dt.total_seconds()
+        return pd.to_timedelta(column)
     if kind in _DATES:
         return _dates(column)
     if kind == "boolean":

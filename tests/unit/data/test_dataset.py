@@ -28,6 +28,8 @@ def _mixed_frame() -> pd.DataFrame:
             "numbers with gaps": pd.Series([1, None, 2], dtype=object),
             "nothing": pd.Series([None, None, None], dtype=object),
             "count": np.array([1, 2, 2**62], dtype="int64"),
+            "day": pd.array(["2024-02-29", None, "1999-12-31"], dtype="datetime64[s]"),
+            "zone": pd.array(["2024-02-29", None, "1999-12-31"], dtype="datetime64[s, UTC]"),
             "time": pd.to_datetime(["2024-02-29T12:00", None, "1999-12-31T00:00"]).astype(
                 "datetime64[us]"
             ),
