@@ -50,7 +50,7 @@ class WebClient:
         self._environment = environment
         self._tries = source.retries + 1
         self._backoff = wait_exponential_jitter(
-            initial=backoff, max=LONGEST_BACKOFF, jitter=backoff
+            multiplier=backoff, max=LONGEST_BACKOFF, jitter=backoff
         )
         self._timeout = source.timeout
         self._client = httpx.Client(
