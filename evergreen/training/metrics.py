@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -49,34 +50,51 @@ class Metric:
         return self.make(predictions)
 
 
-_CLASSIFICATION = (
-    Metric("accuracy", "Accuracy", "classification", True, weighted.accuracy),
-    Metric(
-        "balanced_accuracy", "Balanced accuracy", "classification", True, weighted.balanced_accuracy
+def _metric(
+    name: str,
+    title: str,
+    task: Task,
+    make: Callable[[Predictions], Statistic],
+    *,
+    greater_is_better: bool = True,
+    needs_probabilities: bool = False,
+    within: tuple[float, float] = (0.0, 1.0),
+) -> Metric:
+    return Metric(name, title, task, greater_is_better, make, needs_probabilities, *within)
+
+
+_classification = partial(_metric, task="classification")
+_error = partial(_metric, task="regression", greater_is_better=False, within=(0.0, math.inf))
+
+_ALL = (
+    _classification("accuracy", "Accuracy", make=weighted.accuracy),
+    _classification("balanced_accuracy", "Balanced accuracy", make=weighted.balanced_accuracy),
+    _classification("f1", "F1", make=weighted.f1),
+    _classification("roc_auc", "ROC AUC", make=weighted.roc_auc, needs_probabilities=True),
+    _classification("pr_auc", "PR AUC", make=weighted.pr_auc, needs_probabilities=True),
+    _classification(
+        "log_loss",
+        "Log loss",
+        make=weighted.log_loss,
+        greater_is_better=False,
+        needs_probabilities=True,
+        within=(0.0, math.inf),
     ),
-    Metric("f1", "F1", "classification", True, weighted.f1),
-    Metric("roc_auc", "ROC AUC", "classification", True, weighted.roc_auc, True),
-    Metric("pr_auc", "PR AUC", "classification", True, weighted.pr_auc, True),
-    Metric("log_loss", "Log loss", "classification", False, weighted.log_loss, True, 0.0, math.inf),
-    Metric("brier", "Brier score", "classification", False, weighted.brier, True, 0.0, 2.0),
-)
-_REGRESSION = (
-    Metric("mae", "MAE", "regression", False, weighted.mae, highest=math.inf),
-    Metric("rmse", "RMSE", "regression", False, weighted.rmse, highest=math.inf),
-    Metric("r2", "R²", "regression", True, weighted.r2, lowest=-math.inf),
-    Metric(
-        "median_absolute_error",
-        "Median absolute error",
-        "regression",
-        False,
-        weighted.median_absolute_error,
-        highest=math.inf,
+    _classification(
+        "brier",
+        "Brier score",
+        make=weighted.brier,
+        greater_is_better=False,
+        needs_probabilities=True,
+        within=(0.0, 2.0),
     ),
+    _error("mae", "MAE", make=weighted.mae),
+    _error("rmse", "RMSE", make=weighted.rmse),
+    _metric("r2", "R²", "regression", weighted.r2, within=(-math.inf, 1.0)),
+    _error("median_absolute_error", "Median absolute error", make=weighted.median_absolute_error),
 )
 
-METRICS: Mapping[str, Metric] = MappingProxyType(
-    {metric.name: metric for metric in _CLASSIFICATION + _REGRESSION}
-)
+METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
 
 
 def metrics_for(task: Task) -> tuple[Metric, ...]:
