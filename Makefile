@@ -1,0 +1,105 @@
+# Everything here makes its own .venv; nothing but Python 3.11 or 3.12 is needed.
+
+CONFIG  ?= configs/wine.yaml
+ARGS    ?=
+WORKERS ?= 2
+VENV    := .venv
+BIN     := $(VENV)/bin
+UV      := $(BIN)/uv
+# One truth for uv's version: the lock file.
+UV_PIN  := $(shell sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements.txt)
+CODE    := evergreen steps pipelines stacks benchmarks tests run.py
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo '  make train CONFIG=configs/iris.yaml ARGS="--set training.trials=5"'
+
+.PHONY: train
+train: $(VENV)/.installed ## Train CONFIG (default: configs/wine.yaml), with ARGS
+	@$(BIN)/python run.py --pipeline train --config $(CONFIG) $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.installed-dev ## Run every test: unit, integration, end to end
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile tests/unit tests/integration tests/e2e $(ARGS)
+
+.PHONY: test-fast
+test-fast: $(VENV)/.installed-dev ## Run the unit tests
+	@$(BIN)/pytest tests/unit $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.installed-dev ## Check style and types
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/.installed-dev ## Format the code, mend what can be mended
+	@$(BIN)/ruff check --fix-only $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+.PHONY: schema
+schema: $(VENV)/.installed ## Write configs/schema.json from the models
+	@$(BIN)/python -m evergreen.config_schema
+
+COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+
+.PHONY: lock
+lock: $(UV) ## Compile the lock files from requirements/*.in (ARGS=--upgrade for newer versions)
+	@$(UV) $(COMPILE) requirements/core.in -o requirements.txt $(ARGS)
+	@$(UV) $(COMPILE) requirements/core.in requirements/dev.in -o requirements/dev.txt $(ARGS)
+
+.PHONY: hooks
+hooks: $(VENV)/.installed-dev ## Check style and types before every commit
+	@$(BIN)/pre-commit install
+
+.PHONY: clean
+clean: ## Remove caches and .venv; models and reports in .evergreen stay
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov build
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: ## Remove .evergreen, too: every model, report and log (asks first)
+	@if [ -e .evergreen ]; then \
+	    printf 'Delete every model, report and log in $(CURDIR)/.evergreen? [y/N] '; \
+	    read -r answer || answer=; \
+	    case "$$answer" in [yY]|[yY]es) ;; *) echo 'Nothing was deleted.'; exit 0 ;; esac; \
+	    rm -rf .evergreen; \
+	fi; \
+	$(MAKE) clean
+
+# --- the environment --------------------------------------------------------------------------
+
+$(UV): requirements.txt
+	@python=; \
+	for candidate in "$$PYTHON" python3.11 python3.12 python3 python; do \
+	    if [ -n "$$candidate" ] && "$$candidate" -c \
+	        'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null; \
+	    then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo 'Evergreen needs Python 3.11 or 3.12, and none was found on the PATH.' >&2; \
+	    echo 'Install one (such as: apt-get install python3.11 python3.11-venv), or name it:' >&2; \
+	    echo '    make PYTHON=/path/to/python3.11' >&2; \
+	    exit 2; \
+	fi; \
+	[ -x $(BIN)/python ] || "$$python" -m venv $(VENV) || { rm -rf $(VENV); \
+	    echo "$$python cannot make a virtual environment." >&2; \
+	    echo 'On Debian and Ubuntu: apt-get install python3.11-venv' >&2; exit 2; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(UV_PIN)'
+	@touch $@
+
+$(VENV)/.installed: requirements.txt | $(UV)
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
+	@touch $@
+
+# A developer's packages hold a user's.
+$(VENV)/.installed-dev: requirements/dev.txt requirements.txt | $(UV)
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $(VENV)/.installed $@
