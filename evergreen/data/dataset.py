@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pandas as pd
 import pyarrow as pa
@@ -198,16 +198,12 @@ def _to_arrow(frame: pd.DataFrame) -> pa.Table:
 @contextmanager
 def _appearing_whole(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside ``path`` that takes its place when the block succeeds."""
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        temporary = Path(name)
-        try:
-            yield temporary
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
@@ -216,7 +212,7 @@ def _appearing_whole(path: Path) -> Iterator[Path]:
             "state folder with EVERGREEN_HOME"
         ) from error
     finally:
-        if temporary is not None:
+        with suppress(OSError):  # the folder itself may not exist
             temporary.unlink(missing_ok=True)
 
 

@@ -67,6 +67,12 @@ class PagePagination(Value):
     size_param: str | None = Field(None, description="Query parameter of the page's size.")
     size: int | None = Field(None, ge=1, description="Rows per page.")
 
+    @model_validator(mode="after")
+    def _size_has_both_parts(self) -> PagePagination:
+        if (self.size_param is None) != (self.size is None):
+            raise ValueError("size_param and size go together")
+        return self
+
 
 class OffsetPagination(Value):
     """Pages by offset and limit, until a page is empty or short."""

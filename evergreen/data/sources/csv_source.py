@@ -104,6 +104,8 @@ def parse_csv(
     text, whole = dialect.sample_text(open_bytes, encoding, where)
     if not text.strip("\ufeff \t\r\n"):
         raise InputError(f"{where} is empty")
+    if text.lstrip("\ufeff").lower().startswith("sep="):
+        raise InputError(f"{where}: the first line is a note to Excel ('sep='); delete that line")
     detected = dialect.find_delimiter(text, whole)
     used = delimiter or detected or ","
     try:

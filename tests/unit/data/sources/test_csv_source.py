@@ -147,6 +147,11 @@ def test_a_first_line_of_numbers_is_no_header(path):
         _read(path, "1.5,2,3\n2,3,4\n")
 
 
+def test_a_note_to_excel_is_no_header(path):
+    with pytest.raises(InputError, match="delete that line"):
+        _read(path, "sep=;\na;b\n1;2\n")
+
+
 def test_a_wrong_delimiter_is_named_with_the_right_one(path):
     with pytest.raises(InputError) as caught:
         _read(path, "a;b;c\n1;2;3\n", delimiter=",")
