@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evergreen.config import Choice
 from evergreen.reporting.facts import ChampionRecord, TrainingFacts
 from evergreen.reporting.glossary import metric_title
 from evergreen.reporting.numbers import (
@@ -16,6 +14,7 @@ from evergreen.reporting.numbers import (
     moment,
     number,
     parameter,
+    parameters,
     short_hash,
 )
 
@@ -72,14 +71,14 @@ def _change(what: str, before: str, now: str) -> Change:
 def _rows(facts: TrainingFacts, previous: ChampionRecord) -> Change:
     before, now = previous.rows, facts.data.rows
     difference = "" if before is None or before == now else f" ({now - before:+,})"
-    return Change("Rows", count(before), f"{count(now)}{difference}", before != now)
+    return Change("Rows as read", count(before), f"{count(now)}{difference}", before != now)
 
 
 def _parameters(facts: TrainingFacts, previous: ChampionRecord) -> list[Change]:
     """Return the parameters that differ; all of them make no sense across two estimators."""
     now, before = facts.best.params, previous.params
     if previous.candidate != facts.best.title:
-        return [_change("Parameters", _listed(before), _listed(now))]
+        return [_change("Parameters", parameters(before), parameters(now))]
     return [
         _change(
             f"Parameter {name}",
@@ -89,10 +88,6 @@ def _parameters(facts: TrainingFacts, previous: ChampionRecord) -> list[Change]:
         for name in sorted(before.keys() | now.keys())
         if before.get(name, ABSENT) != now.get(name, ABSENT)
     ]
-
-
-def _listed(params: Mapping[str, Choice]) -> str:
-    return ", ".join(f"{name} = {parameter(value)}" for name, value in params.items()) or "defaults"
 
 
 def _columns(facts: TrainingFacts, previous: ChampionRecord) -> list[Change]:

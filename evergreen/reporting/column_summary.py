@@ -9,7 +9,7 @@ import pandas as pd
 
 from evergreen.data.contract import Column
 from evergreen.reporting.associations import as_numbers, is_numeric
-from evergreen.reporting.numbers import number, share, shorten
+from evergreen.reporting.numbers import MINUS, plain, share, shorten
 
 BINS = 16
 NOTHING = "no values"
@@ -60,6 +60,8 @@ def _of_numbers(values: pd.Series, column: Column) -> tuple[str, str, tuple[int,
     if column.type == "boolean":
         return "no, yes", f"yes in {share(float((values != 0).mean()))}", counts
     said = [readable(float(each), column) for each in (low, middle, high)]
+    if low == high:
+        return f"only {said[0]}", f"only {said[0]}", counts
     return f"{said[0]} to {said[2]}", f"median {said[1]}", counts
 
 
@@ -68,8 +70,8 @@ def readable(value: float, column: Column) -> str:
     if column.type == "timestamp":
         return str(pd.Timestamp(value, unit="D").date())
     if column.type == "integer" and value == int(value) and abs(value) < 1e12:
-        return f"{int(value):,}".replace("-", "−")
-    return number(value, 4)
+        return f"{int(value):,}".replace("-", MINUS)
+    return plain(value)
 
 
 def _of_levels(values: pd.Series) -> tuple[str, str, tuple[int, ...]]:

@@ -79,7 +79,11 @@ def data_report(frame: pd.DataFrame, contract: Contract, quality: QualityReport)
         summary=_summary(quality, contract),
         findings=quality.findings[:MAX_FINDINGS],
         rows=[
-            (each, bars(each.counts), measures.get(each.column.name))
+            (
+                each,
+                bars(() if each.column.type == "identifier" else each.counts),
+                measures.get(each.column.name),
+            )
             for each in summaries[:MAX_LISTED_COLUMNS]
         ],
         hidden_columns=max(len(summaries) - MAX_LISTED_COLUMNS, 0),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 NOT_MEASURABLE = "not measurable"
 NOT_RECORDED = "not recorded"
 MINUS = "\N{MINUS SIGN}"
+LEAST_EXPONENT = 7  # decimal places; numbers that need more are written with a power of ten
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(value: float | None, digits: int = 3, missing: str = NOT_MEASURABLE) -> str:
@@ -49,6 +51,17 @@ def estimate_and_bounds(value: Interval, digits: int = 3) -> tuple[str, str]:
     places = decimals([value.estimate, value.high - value.low], digits)
     low, high = _fixed(value.low, places), _fixed(value.high, places)
     return _fixed(value.estimate, places), f"{low} to {high}"
+
+
+def plain(value: float | None, digits: int = 4) -> str:
+    """Write a value of the data: rounded, but without zeros that only promise precision."""
+    text = number(value, digits)
+    return text.rstrip("0").rstrip(".") if "." in text and "×" not in text else text
+
+
+def correlation(value: float | None) -> str:
+    """Write a correlation or a strength of association with two decimals."""
+    return _fixed(value, 2) if measured(value) else NOT_MEASURABLE
 
 
 def signed(value: float | None, digits: int = 3) -> str:
@@ -102,6 +115,11 @@ def parameter(value: Choice) -> str:
     return "none" if value is None else str(value)
 
 
+def parameters(values: Mapping[str, Choice]) -> str:
+    """Write a setting: "max_depth = 4, eta = 0.1", or "defaults"."""
+    return ", ".join(f"{name} = {parameter(value)}" for name, value in values.items()) or "defaults"
+
+
 def moment(value: datetime | None) -> str:
     """Write a point in time in UTC: "7 March 2026, 14:03 UTC" (naive times are taken as UTC)."""
     if value is None:
@@ -143,12 +161,14 @@ def decimals(values: Iterable[float], digits: int = 3) -> int:
     largest = max((abs(each) for each in values if math.isfinite(each)), default=0.0)
     if largest == 0:
         return 0
-    return min(max(digits - 1 - math.floor(math.log10(largest)), 0), 12)
+    return max(digits - 1 - math.floor(math.log10(largest)), 0)
 
 
 def _fixed(value: float, places: int) -> str:
-    if abs(value) >= 1e12 or 0 < abs(value) < 1e-9:
-        text = f"{value:.3g}"
+    if abs(value) >= 1e12 or places > LEAST_EXPONENT:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        power = str(int(exponent)).translate(SUPERSCRIPTS)
+        text = f"{mantissa} × 10{power}" if value else "0"
     else:
         text = f"{value:,.{places}f}"
     return text.replace("-", MINUS) if text.strip("-0.,") else text.lstrip("-")

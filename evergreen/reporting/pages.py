@@ -13,6 +13,7 @@ from markupsafe import Markup
 from evergreen.promotion.verdict import RuleResult
 from evergreen.reporting import numbers
 from evergreen.reporting.style import inline
+from evergreen.reporting.wording import as_sentence
 from evergreen.training.results import Interval
 
 if TYPE_CHECKING:
@@ -71,7 +72,6 @@ def _html() -> Environment:
     environment.filters["parts"] = numbers.estimate_and_bounds
     environment.filters["rule_interval"] = _rule_interval
     environment.filters["web_address"] = web_address
-    environment.tests["measured"] = numbers.measured
     return environment
 
 
@@ -79,6 +79,7 @@ def _html() -> Environment:
 def _markdown() -> Environment:
     environment = _environment(autoescape=False)
     environment.filters["code"] = code
+    environment.filters["markdown"] = Markdown
     environment.finalize = _escaped
     return environment
 
@@ -97,6 +98,8 @@ def _environment(*, autoescape: bool) -> Environment:
         numbers.number,
         numbers.interval,
         numbers.signed,
+        numbers.plain,
+        numbers.correlation,
         numbers.count,
         numbers.plural,
         numbers.share,
@@ -108,6 +111,8 @@ def _environment(*, autoescape: bool) -> Environment:
     ):
         environment.filters[each.__name__] = each
     environment.filters["without_password"] = without_password
+    environment.filters["as_sentence"] = as_sentence
+    environment.tests["measured"] = numbers.measured
     return environment
 
 

@@ -62,13 +62,18 @@ def severities(findings: Iterable[Finding]) -> str:
     return ", ".join(found) or "nothing found"
 
 
+def as_sentence(text: str) -> str:
+    """Return text with a capital letter in front and a stop behind."""
+    text = text.strip()
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
+
+
 def _promoted(facts: TrainingFacts) -> Headline:
-    version, before = facts.registration.version, facts.registration.champion_before
-    name = facts.use_case.name
+    before, name = facts.registration.champion_before, facts.use_case.name
     sentence = (
-        f"Version {version} is the new champion of {name} and replaces version {before}."
+        f"{_subject(facts)} is the new champion of {name} and replaces version {before}."
         if before
-        else f"Version {version} is the first champion of {name}."
+        else f"{_subject(facts)} is the first champion of {name}."
     )
     return Headline("good", "Promoted", sentence, _said(_passed(facts), performance(facts)))
 
@@ -80,7 +85,7 @@ def _waiting(facts: TrainingFacts) -> Headline:
         if before
         else ("Until then there is no champion.")
     )
-    sentence = f"Version {facts.registration.version} of {name} waits for a person’s approval."
+    sentence = f"{_subject(facts)} of {name} waits for a person’s approval."
     return Headline(
         "wait",
         "Waits for approval",
@@ -101,12 +106,14 @@ def _refused(facts: TrainingFacts) -> Headline:
     failed = [rule for rule in facts.verdict.rules if not rule.passed]
     total = len(facts.verdict.rules)
     if failed:
-        whys = [f"It fails {len(failed)} of {plural(total, 'rule')}."]
-        whys += [f"Failed: {rule.name}. {_sentence(rule.reason)}" for rule in failed]
+        whys = [
+            f"It fails {len(failed)} of {total} rules." if total > 1 else "It fails the one rule."
+        ]
+        whys += [f"Failed: {rule.name}. {as_sentence(rule.reason)}" for rule in failed]
     elif not total:
         whys = ["The use case states no rule, and what is not judged is not promoted."]
     else:
-        whys = [_sentence(facts.verdict.summary)]
+        whys = [as_sentence(facts.verdict.summary)]
     return Headline("bad", "Refused", sentence, _said(*whys, performance(facts)))
 
 
@@ -121,14 +128,15 @@ def _unchanged(facts: TrainingFacts) -> Headline:
     )
 
 
+def _subject(facts: TrainingFacts) -> str:
+    """Name the challenger; before it is registered it has no version."""
+    version = facts.registration.version
+    return f"Version {version}" if version else "The new model"
+
+
 def _passed(facts: TrainingFacts) -> str:
     total = len(facts.verdict.rules)
     return f"It passed {f'all {total} rules' if total > 1 else 'the one rule'} of the gate."
-
-
-def _sentence(text: str) -> str:
-    text = text.strip()
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
 
 
 def _said(*sentences: str) -> tuple[str, ...]:

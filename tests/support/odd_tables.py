@@ -7,7 +7,7 @@ import pandas as pd
 
 from evergreen.data.contract import Column, Contract
 
-HOSTILE = '<script>alert("x")</script> & \'q\' ${1} `|` $\\alpha$'
+HOSTILE = "<script>alert(\"x\")</script> & 'q' ${1} `|` $\\alpha$"
 
 
 def mixed_table(rows: int = 300, extra: int = 30, task: str = "classification"):

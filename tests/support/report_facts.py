@@ -357,7 +357,10 @@ def _explanation(model, inputs, target, metric: str, classes: bool) -> Explanati
     )
     columns = [
         Importance(
-            column=str(name), permutation=float(mean), permutation_std=float(std), shap=abs(mean) / 2
+            column=str(name),
+            permutation=float(mean),
+            permutation_std=float(std),
+            shap=abs(mean) / 2,
         )
         for name, mean, std in zip(
             inputs.columns, found.importances_mean, found.importances_std, strict=True
@@ -461,9 +464,7 @@ def _use_case(name: str, description: str, contract: Contract) -> UseCase:
 
 def promoted_first(facts: TrainingFacts) -> TrainingFacts:
     """The same run where no champion was there before."""
-    verdict = facts.verdict.model_copy(
-        update={"rules": facts.verdict.rules[:2], "champion": None}
-    )
+    verdict = facts.verdict.model_copy(update={"rules": facts.verdict.rules[:2], "champion": None})
     return facts.model_copy(
         update={
             "champion": None,

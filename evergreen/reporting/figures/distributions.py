@@ -22,7 +22,21 @@ WIDTH, HEIGHT = 190, 120
 BINS = 18
 LEVELS = 6
 POINTS = 250
+MANY, EXTREME = 100, 0.005  # of so many rows, such a share at either end is left out
 OTHER = "other"
+
+
+def has_scale(column: Column) -> bool:
+    """Return whether a column is drawn along a scale; the others are drawn level by level."""
+    return is_numeric(column) and column.type != "boolean"
+
+
+def level_names(values: pd.Series, column: Column) -> pd.Series:
+    """Return the present values as names of levels; booleans become yes and no."""
+    present = values.dropna()
+    if column.type == "boolean":
+        return pd.Series(np.where(present != 0, "yes", "no"), index=present.index)
+    return present.astype(str)
 
 
 def main_classes(target: pd.Series) -> tuple[str, ...]:
@@ -39,7 +53,7 @@ def draw_distribution(
     ``values`` and ``target`` share their index. Returns None where the column holds nothing.
     """
     parts = _parts(values, target, classes)
-    if is_numeric(column):
+    if has_scale(column):
         numbers = [as_numbers(each, column).dropna().to_numpy() for each in parts]
         return _histograms(numbers, column, name)
     return _level_bars(values, parts, column, name)
@@ -79,14 +93,14 @@ def _histograms(parts: list[np.ndarray], column: Column, name: str) -> Drawing |
 def _level_bars(
     values: pd.Series, parts: list[pd.Series], column: Column, name: str
 ) -> Drawing | None:
-    sizes = values.dropna().astype(str).value_counts()
+    sizes = level_names(values, column).value_counts()
     if not len(sizes):
         return None
     levels = [str(each) for each in sizes.index[:LEVELS]]
     sheet, axes = _small(left=70)
     start = np.zeros(len(levels))
     for part, colour in zip(parts, SERIES, strict=False):
-        found = part.dropna().astype(str).value_counts()
+        found = level_names(part, column).value_counts()
         counts = np.array([int(found.get(each, 0)) for each in levels], dtype="float64")
         axes.barh(range(len(levels)), counts, left=start, height=0.7, color=colour, alpha=0.85)
         start += counts
@@ -104,10 +118,10 @@ def draw_relation(
 
     ``target`` holds floats and shares the index of ``values``.
     """
-    if is_numeric(column):
+    if has_scale(column):
         return _cloud(as_numbers(values, column), column, target, name)
     both = values.notna() & target.notna()
-    groups = target[both].groupby(values[both].astype(str))
+    groups = target[both].groupby(level_names(values[both], column))
     levels = [str(each) for each in groups.size().sort_values(ascending=False).index[:LEVELS]]
     if not levels:
         return None
@@ -127,7 +141,7 @@ def _cloud(values: pd.Series, column: Column, target: pd.Series, name: str) -> D
     if not len(x):
         return None
     sheet, axes = _small(left=40)
-    step = max(len(x) // POINTS, 1)
+    step = -(-len(x) // POINTS)
     axes.plot(x[::step], y[::step], "o", ms=2.6, mew=0, color=SERIES[0], alpha=0.35)
     edges = np.unique(np.quantile(x, np.linspace(0, 1, 9)))
     if len(edges) > 2:
@@ -144,6 +158,10 @@ def _cloud(values: pd.Series, column: Column, target: pd.Series, name: str) -> D
 
     axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
     axes.yaxis.set_visible(True)
+    if len(y) >= MANY:
+        low, high = np.quantile(y, [EXTREME, 1 - EXTREME])
+        pad = 0.06 * (high - low) or 1.0
+        axes.set_ylim(low - pad, high + pad)
     return sheet.drawing(name, column.name, "", "The target along this column, with its median.")
 
 

@@ -18,10 +18,10 @@ from evergreen.reporting.figures.canvas import (
     row_sheet,
     square_sheet,
 )
-from evergreen.reporting.numbers import measured, number, plural, share, shorten
+from evergreen.reporting.numbers import correlation, measured, plain, plural, share, shorten
 from evergreen.reporting.style import INK, PAPER, SERIES, Drawing
 
-MAX_ROWS = 25
+MAX_ROWS = 15
 WRITTEN_CELLS = 12  # up to so many columns, a correlation's value stands in its cell
 
 
@@ -40,8 +40,8 @@ def draw_target(values: pd.Series, contract: Contract) -> Drawing | None:
     unit = contract.column(contract.target).unit
     axes.set_xlabel(f"{shorten(contract.target, 40)}{f' ({unit})' if unit else ''}")
     axes.set_ylabel("Rows")
-    low, high = number(float(numbers.min()), 4), number(float(numbers.max()), 4)
-    middle = number(float(np.median(numbers)), 4)
+    low, high = plain(float(numbers.min())), plain(float(numbers.max()))
+    middle = plain(float(np.median(numbers)))
     return sheet.drawing(
         "target",
         f"{contract.target} lies between {low} and {high}, half of it below {middle}",
@@ -112,9 +112,9 @@ def draw_associations(found: Sequence[Association], target: str) -> Drawing | No
     more = f"The first {len(shown)} of {len(known)} columns. " if len(known) > len(shown) else ""
     return sheet.drawing(
         "associations",
-        f"{shown[0].column} goes most with {target} ({number(abs(shown[0].value or 0.0), 2)})",
+        f"{shown[0].column} goes most with {target} ({correlation(abs(shown[0].value or 0.0))})",
         f"{more}0: unrelated, 1: one determines the other. Measured by {' or '.join(measures)}.",
-        "; ".join(f"{each.column}: {number(each.value, 2)}" for each in shown) + ".",
+        "; ".join(f"{each.column}: {correlation(each.value)}" for each in shown) + ".",
     )
 
 
@@ -122,9 +122,13 @@ def draw_correlations(
     matrix: npt.NDArray[np.float64], names: Sequence[str], name: str, measure: str
 ) -> Drawing | None:
     """Draw a matrix of associations: blue goes along, orange goes against."""
-    off = np.where(np.tril(np.ones_like(matrix), -1) > 0, np.abs(matrix), np.nan)
-    if len(names) < 2 or np.isnan(off).all():
+    pairs = np.isfinite(matrix) & ~np.eye(len(names), dtype=bool)
+    known = [place for place, row in enumerate(pairs) if row.any()]
+    if not known:
         return None
+    matrix = matrix[np.ix_(known, known)]
+    names = [names[place] for place in known]
+    off = np.where(np.tril(np.ones_like(matrix), -1) > 0, np.abs(matrix), np.nan)
     count = len(names)
     labels = [shorten(each, NAME_LENGTH) for each in names]
     longest = max(len(each) for each in labels) * 6.4
@@ -145,7 +149,7 @@ def draw_correlations(
     strongest = f"{names[int(i)]} and {names[int(j)]}"
     return sheet.drawing(
         name,
-        f"{strongest} go together most ({number(float(matrix[i, j]), 2)})",
+        f"{strongest} go together most ({correlation(float(matrix[i, j]))})",
         f"{measure} of each pair; the stronger the colour, the stronger the relation"
         + (" (orange: negative)." if np.nanmin(matrix) < 0 else "."),
     )
