@@ -162,7 +162,7 @@ class _Reader:
         hint = "odd column names need backticks"
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", SyntaxWarning)
+                warnings.simplefilter("ignore")
                 return ast.parse(self.code.python, mode="eval").body
         except SyntaxError as error:
             self.code.fail((error.offset or 1) - 1, f"it cannot be read ({error.msg}); {hint}")

@@ -193,5 +193,5 @@ def _scaled(steps: list[tuple[str, Any]], scale: bool) -> Pipeline:
 
 
 def level_name(column: str, level: Any) -> str:
-    """Name the feature of one level of a category: ``colour=red``."""
-    return f"{column}={level}"
+    """Name the feature of one level of a category: ``colour=red``, or ``colour=(rare)``."""
+    return f"{column}={'(rare)' if level == 'infrequent_sklearn' else level}"
