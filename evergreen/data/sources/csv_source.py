@@ -110,23 +110,39 @@ def parse_csv(
     used = delimiter or detected or ","
     try:
         names = _require_even_lines(open_bytes, encoding, used, detected, where)
-        with open_bytes() as stream:
-            return pd.read_csv(
-                stream,
-                sep=used,
-                encoding=encoding,
-                decimal=decimal,
-                header=0,
-                names=names,
-                index_col=False,
-                skipinitialspace=used != " ",
-                na_values=list(missing),
-                low_memory=False,  # else a long column may be read as several types
-            )
+        return _even_table(open_bytes, encoding, used, names, decimal, missing)
     except UnicodeDecodeError as error:
         raise dialect.wrong_encoding(where, encoding, error) from error
     except pd.errors.ParserError as error:
         raise InputError(f"{where} cannot be read as CSV: {error}") from error
+
+
+def _even_table(
+    open_bytes: OpenBytes,
+    encoding: str,
+    delimiter: str,
+    names: list[str],
+    decimal: Literal[".", ","],
+    missing: Sequence[str],
+) -> pd.DataFrame:
+    """Return the table of lines that are known to have as many fields as there are names."""
+    with open_bytes() as stream:
+        frame = pd.read_csv(
+            stream,
+            sep=delimiter,
+            encoding=encoding,
+            decimal=decimal,
+            header=0,
+            names=names,
+            index_col=False,
+            skipinitialspace=delimiter != " ",
+            na_values=list(missing),
+            low_memory=False,  # else a long column may be read as several types
+        )
+    # A delimiter that ends every line makes a last column with neither name nor values.
+    if names[-1].startswith("Unnamed: ") and frame[names[-1]].isna().all():
+        return frame.drop(columns=names[-1])
+    return frame
 
 
 def _require_even_lines(
@@ -167,12 +183,14 @@ def _require_header(
     header: list[str], delimiter: str, detected: str | None, where: str
 ) -> list[str]:
     """Return the column names, if the first line holds names."""
+    if not header:
+        raise InputError(f"{where} is empty")
     if len(header) == 1 and detected not in {None, delimiter}:
         raise InputError(
             f"{where}: the delimiter {_name(delimiter)} gives only one column"
             f"{_other(delimiter, detected)}"
         )
-    if header and all(_is_number(name) for name in header):
+    if all(_is_number(name) for name in header):
         raise InputError(
             f"{where}: the first line holds numbers ({', '.join(header[:4])}, …), not column "
             "names; add a line with the names of the columns"

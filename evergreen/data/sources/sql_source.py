@@ -128,7 +128,7 @@ def _connected(engine: Engine, where: str, environment: Environment) -> Iterator
         refused = any(word in reason.lower() for word in ("password", "access denied", "login"))
         hint = "check user and password" if refused else "is it running, and the address right?"
         raise UnreachableError(f"{where}: cannot connect: {reason}; {hint}") from None
-    except (sa.exc.SQLAlchemyError, TypeError, ValueError) as error:
+    except (sa.exc.SQLAlchemyError, RuntimeError, TypeError, ValueError) as error:
         text = environment.hide(str(error))
         raise InputError(f"{where}: the address is not usable: {text}") from None
     with connection:

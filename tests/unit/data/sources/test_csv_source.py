@@ -126,12 +126,17 @@ def test_the_first_column_never_becomes_an_index(path):
     assert frame.index.equals(pd.RangeIndex(2))
 
 
+def test_a_delimiter_that_ends_every_line_makes_no_column(path):
+    assert list(_read(path, "a,b,\n1,2,\n").columns) == ["a", "b"]
+    assert list(_read(path, "a,b,\n1,2,\n3,4,5\n").columns) == ["a", "b", "Unnamed: 2"]
+
+
 def test_duplicate_column_names_are_refused(path):
     with pytest.raises(InputError, match=r"'b' \(columns 2, 4\)"):
         _read(path, "a,b,c,b\n1,2,3,4\n")
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", "\ufeff", " \r\n"])
+@pytest.mark.parametrize("text", ["", "\n\n", "\ufeff", " \r\n", '""\n'])
 def test_an_empty_file_is_refused(path, text):
     with pytest.raises(InputError, match=r"table\.csv is empty"):
         _read(path, text)

@@ -73,6 +73,7 @@ def test_housing_comes_from_the_cache_as_exact_counts(data_home):
     pd.testing.assert_frame_equal(frame[list(raw.columns)], raw, check_exact=True)
 
 
+@pytest.mark.filterwarnings("ignore:divide by zero")
 def test_housing_that_holds_no_counts_is_refused(data_home):
     raw = _raw_housing().astype(float)
     raw["total_rooms"] += 0.5
