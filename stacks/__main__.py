@@ -37,7 +37,12 @@ def _apply(options: argparse.Namespace) -> int:
 
     spec = read_stack(options.file)
 
+    from zenml.utils import source_utils
+
     from stacks.apply import apply, plan
+
+    # ZenML takes the folder of the main module, this one, for the root of all sources.
+    source_utils.set_custom_source_root(str(Path(__file__).resolve().parents[1]))
 
     changes = plan(spec) if options.dry_run else apply(spec)
     for change in changes:

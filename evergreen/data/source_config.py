@@ -2,15 +2,20 @@
 
 Text may hold references to environment variables (``${DB_PASSWORD}``). They stay references
 here, and so in every record of the configuration; only the moment of reading resolves them.
+They are kept as ``$(DB_PASSWORD)``: orchestrators resolve the form with braces wherever they meet
+it in a configuration, and would store the secret with the run.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from evergreen.values import Value
+
+_BRACED = re.compile(r"\$\{([^{}]*)\}")
 
 
 class SklearnSource(Value):
@@ -46,7 +51,9 @@ class SqlSource(Value):
     """A table or a query in any database that SQLAlchemy speaks to."""
 
     type: Literal["sql"] = "sql"
-    url: str = Field(min_length=1, description="SQLAlchemy URL; use ${NAME} for the password.")
+    url: str = Field(
+        min_length=1, description="SQLAlchemy URL; refer to the environment for the password."
+    )
     table: str | None = Field(None, description="[schema.]table")
     query: str | None = Field(None, description="A SELECT statement, instead of a table.")
     timeout: float = Field(10, gt=0, description="Seconds to wait for a connection.")
@@ -112,7 +119,7 @@ class HttpSource(Value):
         None, description="Default: by content type, then by the address's ending."
     )
     records: str | None = Field(None, description="Dotted path to the list of rows in the JSON.")
-    headers: dict[str, str] = Field({}, description="Such as Authorization: Bearer ${TOKEN}")
+    headers: dict[str, str] = Field({}, description="Values may refer to the environment.")
     params: dict[str, str] = Field({}, description="Query parameters.")
     pagination: Pagination | None = Field(None, description="How further pages are asked for.")
     timeout: float = Field(30, gt=0, description="Seconds per request.")
@@ -126,14 +133,28 @@ Source = Annotated[
 ]
 
 
+def keep_references(value: Any) -> Any:
+    """Return ``value`` with every ``${NAME}`` in its texts written as ``$(NAME)``."""
+    if isinstance(value, str):
+        return _BRACED.sub(r"$(\1)", value)
+    if isinstance(value, dict):
+        return {key: keep_references(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [keep_references(item) for item in value]
+    return value
+
+
 def source_from_shorthand(value: Any) -> Any:
     """Read ``sklearn:wine``, ``data.csv``, ``parts/*.parquet`` or ``https://…`` as a source.
+
+    References to the environment are put into the form that is kept.
 
     Raises
     ------
     ValueError
         If the text names no known kind of source.
     """
+    value = keep_references(value)
     if not isinstance(value, str):
         return value
     if value.startswith("sklearn:"):

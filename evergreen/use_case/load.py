@@ -162,7 +162,7 @@ def _anchor(use_case: UseCase, document: Document, file: Path) -> UseCase:
 def _anchored(source: Source, folder: Path) -> Source:
     match source:
         case CsvSource(path=path) | ParquetSource(path=path):
-            if "://" in path or path.startswith("${"):
+            if "://" in path or path.startswith("$("):
                 return source
             absolute = os.path.normpath(folder / _expand_user(path))
             return source.model_copy(update={"path": absolute})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from evergreen.config import UseCase
 from evergreen.errors import InputError
@@ -16,6 +17,7 @@ def rule_mistakes(use_case: UseCase) -> list[Mistake]:
         *_expression_mistakes(use_case),
         *_parameter_mistakes(use_case),
         *_gate_mistakes(use_case),
+        *_reference_mistakes(use_case),
     ]
 
 
@@ -55,6 +57,25 @@ def _gate_mistakes(use_case: UseCase) -> Iterator[Mistake]:
         check_gate(use_case.gate, use_case.task, use_case.evaluation)
     except InputError as error:
         yield _located(error)
+
+
+def _reference_mistakes(use_case: UseCase) -> Iterator[Mistake]:
+    """Refuse references outside the source: orchestrators would resolve and store them."""
+    for path, text in _texts(use_case.model_dump(mode="json"), ()):
+        if "${" in text:
+            yield Mistake(path, "refers to the environment; only data.source may do that")
+
+
+def _texts(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[Any, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _texts(str(key), (*path, key))
+            yield from _texts(item, (*path, key))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _texts(item, (*path, number))
 
 
 def _located(error: InputError) -> Mistake:

@@ -13,7 +13,8 @@ from urllib.parse import quote, quote_plus
 
 from evergreen.errors import InputError
 
-_REFERENCE = re.compile(r"\$\{([^}]*)\}?")
+# ``${NAME}`` is what users write, ``$(NAME)`` what `source_config` keeps.
+_REFERENCE = re.compile(r"\$\{([^}]*)\}?|\$\(([^)]*)\)?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _USERINFO_PASSWORD = re.compile(r"(://[^:/@\s]*):[^\s]*@")
 _WEB_USERINFO = re.compile(r"(https?://)[^/@\s]+@")
@@ -51,8 +52,8 @@ class Environment:
         """
 
         def value_of(match: re.Match[str]) -> str:
-            name = match.group(1)
-            if not match.group().endswith("}") or not _NAME.fullmatch(name):
+            name = match[1] if match[2] is None else match[2]
+            if not match.group().endswith(("}", ")")) or not _NAME.fullmatch(name):
                 raise InputError(
                     f"{key} holds a malformed reference; write ${{NAME}} with the name of an "
                     "environment variable (letters, digits, underscores)"
@@ -109,7 +110,7 @@ def mask_url(text: str) -> str:
 
 def names_in(text: str) -> tuple[str, ...]:
     """Return the names of the variables that ``text`` refers to."""
-    return tuple(match.group(1) for match in _REFERENCE.finditer(text))
+    return tuple(match[1] or match[2] for match in _REFERENCE.finditer(text))
 
 
 def _encoded(value: str) -> str:

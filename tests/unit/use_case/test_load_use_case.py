@@ -51,7 +51,7 @@ def test_a_bare_name_means_a_shipped_file(tmp_path, monkeypatch):
         ("parts/", "{folder}/parts"),
         ("/data/orders.csv", "/data/orders.csv"),
         ("~/orders.csv", "/home/me/orders.csv"),
-        ("{type: csv, path: '${DATA}/orders.csv'}", "${DATA}/orders.csv"),
+        ("{type: csv, path: '${DATA}/orders.csv'}", "$(DATA)/orders.csv"),
         ("{type: parquet, path: 's3://bucket/a.parquet'}", "s3://bucket/a.parquet"),
     ],
 )
@@ -199,3 +199,13 @@ class TestOverrides:
         with pytest.raises(InputError) as caught:
             load_use_case(file, [override])
         assert expected in str(caught.value).replace(f"{tmp_path}/", "")
+
+
+def test_references_are_kept_in_a_form_that_orchestrators_leave_alone(write):
+    text = DATA % "{type: sql, url: 'postgresql://me:${DB_PASSWORD}@db/shop', table: orders}"
+    assert source_of(write(text)).url == "postgresql://me:$(DB_PASSWORD)@db/shop"
+
+
+def test_references_outside_the_source_are_refused(write):
+    with pytest.raises(InputError, match="only data.source may do that"):
+        load_use_case(write("description: costs ${SECRET}\n" + DATA % "a.csv"))
