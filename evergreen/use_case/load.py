@@ -23,7 +23,7 @@ from evergreen.use_case.wording import show_value
 
 CONFIGS = Path("configs")
 GUIDE = "docs/guide.md"
-_SQLITE_FILE = re.compile(r"(sqlite(?:\+\w+)?:///)(?![/:]|file:|\$\{|$)(.+)")
+_SQLITE_FILE = re.compile(r"(sqlite(?:\+\w+)?:///)(?![/:]|file:|\$\(|$)(.+)")
 _LARGEST_FILE = 2**20
 
 

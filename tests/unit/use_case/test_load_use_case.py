@@ -68,8 +68,8 @@ def test_paths_start_at_the_file(write, tmp_path, monkeypatch, written, read):
         ("sqlite+pysqlite:///sub/shop.db", "sqlite+pysqlite:///{folder}/sub/shop.db"),
         ("sqlite:////data/shop.db", "sqlite:////data/shop.db"),
         ("sqlite:///:memory:", "sqlite:///:memory:"),
-        ("sqlite:///${FILE}", "sqlite:///${FILE}"),
-        ("postgresql://me:${PASSWORD}@db/shop", "postgresql://me:${PASSWORD}@db/shop"),
+        ("sqlite:///${FILE}", "sqlite:///$(FILE)"),
+        ("postgresql://me:${PASSWORD}@db/shop", "postgresql://me:$(PASSWORD)@db/shop"),
     ],
 )
 def test_database_addresses(write, tmp_path, monkeypatch, written, read):
@@ -207,5 +207,5 @@ def test_references_are_kept_in_a_form_that_orchestrators_leave_alone(write):
 
 
 def test_references_outside_the_source_are_refused(write):
-    with pytest.raises(InputError, match="only data.source may do that"):
+    with pytest.raises(InputError, match=r"only data\.source may do that"):
         load_use_case(write("description: costs ${SECRET}\n" + DATA % "a.csv"))
