@@ -53,6 +53,14 @@ def estimate_and_bounds(value: Interval, digits: int = 3) -> tuple[str, str]:
     return _fixed(value.estimate, places), f"{low} to {high}"
 
 
+def with_deviation(value: float | None, deviation: float | None, digits: int = 3) -> str:
+    """Write a mean and its standard deviation, to the same decimals: "0.107 ± 0.074"."""
+    if not measured(value) or not measured(deviation):
+        return number(value, digits)
+    places = decimals([value], digits)
+    return f"{_fixed(value, places)} ± {_fixed(deviation, places)}"
+
+
 def plain(value: float | None, digits: int = 4) -> str:
     """Write a value of the data: rounded, but without zeros that only promise precision."""
     text = number(value, digits)
@@ -165,7 +173,7 @@ def decimals(values: Iterable[float], digits: int = 3) -> int:
 
 
 def _fixed(value: float, places: int) -> str:
-    if abs(value) >= 1e12 or places > LEAST_EXPONENT:
+    if abs(value) >= 1e12 or (places > LEAST_EXPONENT and abs(value) < 1e-4):
         mantissa, exponent = f"{value:.2e}".split("e")
         power = str(int(exponent)).translate(SUPERSCRIPTS)
         text = f"{mantissa} × 10{power}" if value else "0"

@@ -13,7 +13,6 @@ from markupsafe import Markup
 from evergreen.promotion.verdict import RuleResult
 from evergreen.reporting import numbers
 from evergreen.reporting.style import inline
-from evergreen.reporting.wording import as_sentence
 from evergreen.training.results import Interval
 
 if TYPE_CHECKING:
@@ -111,7 +110,6 @@ def _environment(*, autoescape: bool) -> Environment:
     ):
         environment.filters[each.__name__] = each
     environment.filters["without_password"] = without_password
-    environment.filters["as_sentence"] = as_sentence
     environment.tests["measured"] = numbers.measured
     return environment
 

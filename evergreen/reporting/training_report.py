@@ -19,18 +19,18 @@ from evergreen.reporting.model_tables import (
     slice_metrics,
 )
 from evergreen.reporting.numbers import (
-    NOT_MEASURABLE,
     count,
     estimate_and_bounds,
     measured,
     number,
     parameters,
     plural,
+    with_deviation,
 )
 from evergreen.reporting.pages import html_page
 from evergreen.reporting.style import Drawing
 from evergreen.reporting.wording import headline, severities
-from evergreen.training.results import CandidateResult, Interval
+from evergreen.training.results import CandidateResult
 
 MAX_FINDINGS = 30
 OUTCOMES = ("confusion", "predicted", "residuals", "calibration", "roc", "precision_recall")
@@ -122,14 +122,6 @@ def _key_figure(title: str, name: str, arms: list[Arm]) -> KeyFigure:
 
 
 def _candidate_row(candidate: CandidateResult, facts: TrainingFacts) -> CandidateRow:
-    score = number(candidate.score)
-    if measured(candidate.score) and measured(candidate.score_std):
-        spread = Interval(
-            estimate=candidate.score,
-            low=candidate.score - candidate.score_std,
-            high=candidate.score + candidate.score_std,
-        )
-        score = estimate_and_bounds(spread)[0] + f" ± {number(candidate.score_std, 2)}"
     states = [trial.state for trial in candidate.trials]
     gone = [f"{states.count(state)} {state}" for state in ("pruned", "failed") if state in states]
     rounds = candidate.rounds
@@ -137,7 +129,7 @@ def _candidate_row(candidate: CandidateResult, facts: TrainingFacts) -> Candidat
     return CandidateRow(
         title=candidate.title,
         chosen=candidate.name == facts.search.best,
-        score=score if measured(candidate.score) else NOT_MEASURABLE,
+        score=with_deviation(candidate.score, candidate.score_std),
         trials=count(len(states)),
         gone=", ".join(gone),
         seconds=candidate.seconds,

@@ -62,12 +62,6 @@ def severities(findings: Iterable[Finding]) -> str:
     return ", ".join(found) or "nothing found"
 
 
-def as_sentence(text: str) -> str:
-    """Return text with a capital letter in front and a stop behind."""
-    text = text.strip()
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
-
-
 def _promoted(facts: TrainingFacts) -> Headline:
     before, name = facts.registration.champion_before, facts.use_case.name
     sentence = (
@@ -109,11 +103,9 @@ def _refused(facts: TrainingFacts) -> Headline:
         whys = [
             f"It fails {len(failed)} of {total} rules." if total > 1 else "It fails the one rule."
         ]
-        whys += [f"Failed: {rule.name}. {as_sentence(rule.reason)}" for rule in failed]
-    elif not total:
-        whys = ["The use case states no rule, and what is not judged is not promoted."]
+        whys += [f"Failed: {rule.name}. {rule.reason}" for rule in failed]
     else:
-        whys = [as_sentence(facts.verdict.summary)]
+        whys = [facts.verdict.summary]
     return Headline("bad", "Refused", sentence, _said(*whys, performance(facts)))
 
 

@@ -418,7 +418,7 @@ def _verdict(search: SearchResult, arms: dict[str, Evaluation]) -> Verdict:
                 high=absolute.high,
                 bound=floor,
                 passed=True,
-                reason=f"{other} is {absolute.estimate:.3f}, at least {floor} is asked for.",
+                reason=f"{other.capitalize()} is {absolute.estimate:.3f}, at least {floor} is asked for.",
             ),
             RuleResult(
                 rule="baseline",
@@ -483,7 +483,7 @@ def refused(facts: TrainingFacts) -> TrainingFacts:
             "low": -0.06,
             "high": 0.02,
             "passed": False,
-            "reason": "the gain over champion 3 may be as low as −0.060; more than 0 is asked for.",
+            "reason": "The gain over champion 3 may be as low as −0.060; more than 0 is asked for.",
         }
     )
     verdict = facts.verdict.model_copy(
@@ -535,7 +535,7 @@ def unmeasurable(facts: TrainingFacts) -> TrainingFacts:
             "low": None,
             "high": None,
             "passed": False,
-            "reason": "it is not measurable on this holdout, which never passes.",
+            "reason": "It could not be measured on the holdout, so it does not pass.",
         }
     )
     return refused(facts).model_copy(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from evergreen.reporting.numbers import NOT_MEASURABLE, measured, shorten
 from evergreen.reporting.style import (
     MUTED,
+    PAPER,
     PIXELS_PER_INCH,
     RULE,
     SETTINGS,
@@ -72,10 +73,15 @@ def drawing_style() -> Iterator[None]:
 
 
 def row_sheet(
-    labels: Sequence[str], *, row: float = 24, top: float = 8, guides: bool = True
+    labels: Sequence[str],
+    *,
+    row: float = 24,
+    top: float = 8,
+    guides: bool = True,
+    longest: int = NAME_LENGTH,
 ) -> tuple[Sheet, Axes]:
     """Return a sheet of labelled rows, first on top; guides are light lines along the rows."""
-    names = [shorten(label, NAME_LENGTH) for label in labels]
+    names = [shorten(label, longest) for label in labels]
     left = 14 + _CHARACTER * max((len(name) for name in names), default=0)
     sheet = Sheet(WIDTH, top + row * max(len(names), 1) + 42)
     axes = sheet.axes(left=left, right=12, top=top, bottom=42)
@@ -113,7 +119,14 @@ def mark_interval(axes: Axes, y: float, value: Interval | None, colour: str) -> 
     if value is None or not measured(value.estimate):
         across = axes.get_yaxis_transform()
         axes.text(
-            0.02, y, NOT_MEASURABLE, transform=across, va="center", fontsize=10.5, color=MUTED
+            0.02,
+            y,
+            NOT_MEASURABLE,
+            transform=across,
+            va="center",
+            fontsize=10.5,
+            color=MUTED,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 2},
         )
         return
     if measured(value.low) and measured(value.high):
