@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from evergreen.config import SplitConfig
 from evergreen.data.casting import as_text, as_timestamp
-from evergreen.data.conform import model_frame, target_values
+from evergreen.data.conform import conform, model_frame, target_values
 from evergreen.data.contract import Contract, Role
 from evergreen.errors import InputError
 
@@ -154,8 +154,10 @@ def group_values(frame: pd.DataFrame, contract: Contract) -> pd.Series | None:
 def _row_keys(frame: pd.DataFrame, contract: Contract, seed: int) -> Hashes:
     hashes = row_hashes(frame, contract)
     if repeats_are_natural(hashes):
-        occurrence = pd.Series(hashes).groupby(hashes).cumcount()
-        hashes = _mixed(hashes) + np.asarray(occurrence, dtype=np.uint64)
+        # Whole rows, each copy numbered: copies are alike, so it does not matter which is which.
+        rows = pd.util.hash_pandas_object(conform(frame, contract), index=False)
+        occurrence = rows.groupby(rows.to_numpy()).cumcount()
+        hashes = _mixed(np.asarray(rows, dtype=np.uint64)) + np.asarray(occurrence, dtype=np.uint64)
     return _mixed(hashes, seed)
 
 
