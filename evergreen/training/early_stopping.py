@@ -7,6 +7,7 @@ predicts with that many.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,13 @@ def stop_lightgbm(estimator: Any, X: Rows, y: Rows, stop: Mask, patience: int) -
     """Fit a LightGBM estimator with early stopping."""
     import lightgbm
 
-    estimator.fit(
-        X[~stop],
-        y[~stop],
-        eval_X=X[stop],
-        eval_y=y[stop],
-        callbacks=[lightgbm.early_stopping(patience, verbose=False)],
-    )
+    with warnings.catch_warnings():
+        # Deprecated for eval_X and eval_y, but those do not get the labels encoded (4.7.0).
+        warnings.simplefilter("ignore", lightgbm.basic.LGBMDeprecationWarning)
+        estimator.fit(
+            X[~stop],
+            y[~stop],
+            eval_set=[(X[stop], y[stop])],
+            callbacks=[lightgbm.early_stopping(patience, verbose=False)],
+        )
     return int(estimator.best_iteration_)

@@ -10,12 +10,12 @@ import skops.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
-from tests.support.search_tables import column, contract_of, mixed_table
 
 from evergreen.config import EncodeConfig, FeaturesConfig, ImputeConfig, SelectionConfig
 from evergreen.data.conform import model_frame
 from evergreen.errors import InputError
 from evergreen.features import build_features, check_features, feature_origins
+from tests.support.search_tables import column, contract_of, mixed_table
 
 DERIVED = {"ratio": "`alcohol/vol` / (1 + abs(`size [m]`))", "twice": "ratio * 2"}
 
