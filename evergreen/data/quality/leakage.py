@@ -19,7 +19,7 @@ from evergreen.data.quality.observation import (
 
 SAMPLE_ROWS = 20_000
 SCREEN_ROWS = 2_000  # a column that does badly on so many rows is not looked at further
-SCREEN_SLACK = 0.05
+SCREEN_SLACK = 0.3
 MIN_ROWS = 50  # on fewer rows, a perfect guess may be chance
 MIN_CLASS_ROWS = 10  # the same, for a class: rarer ones are left out
 
@@ -107,6 +107,7 @@ def _usable_rows(table: Table) -> tuple[NDArray[np.int64], Values]:
     if table.contract.labels is None:
         rows = np.flatnonzero(target.notna())
         values = target.to_numpy(dtype="float64")
+        values = values / max(np.abs(values[rows]).max(initial=0), 1e-300)  # squares stay finite
     else:
         codes, _ = pd.factorize(target)
         counts = np.bincount(codes[codes >= 0])
@@ -155,7 +156,7 @@ def _tree_skill(values: Values, target: Values, classify: bool) -> float:
 
     if np.isnan(values).all():
         return 0.0
-    column = values.reshape(-1, 1)
+    column = _scaled(values).reshape(-1, 1)
     guess: Values = np.empty(len(target))
     for fit, judge in _halves(target if classify else np.zeros(len(target))):
         tree = DecisionTreeClassifier() if classify else DecisionTreeRegressor()
@@ -169,6 +170,13 @@ def _tree_skill(values: Values, target: Values, classify: bool) -> float:
         wrong = float(((guess - target) ** 2).mean())
         naive = float(target.var())
     return 1 - wrong / naive if naive > 0 else 0.0
+
+
+def _scaled(values: Values) -> Values:
+    """Map values to 0 … 1: trees see 32 bits, too few for large numbers that lie close."""
+    values = values / max(np.nanmax(np.abs(values)), 1e-300)
+    values = values - np.nanmin(values)
+    return values / max(np.nanmax(values), 1e-300)
 
 
 def _halves(classes: Values) -> list[tuple[Values, Values]]:

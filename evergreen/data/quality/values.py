@@ -135,8 +135,9 @@ def outliers(table: Table, limit: float) -> Observations:
         known = values[~np.isnan(values)]
         if not len(known):
             continue
-        low, high = np.quantile(known, [0.25, 0.75])
-        reach = FAR_FENCE * (high - low)
+        with np.errstate(over="ignore"):  # then no value lies beyond
+            low, high = np.quantile(known, [0.25, 0.75])
+            reach = FAR_FENCE * (high - low)
         if not 0 < reach < np.inf:
             continue
         far = (values < low - reach) | (values > high + reach)
