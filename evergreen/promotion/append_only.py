@@ -1,0 +1,65 @@
+"""Tables that can only be added to: the database itself refuses every change and deletion."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+
+def create_append_only(engine: sa.Engine, table: sa.Table) -> None:
+    """Make ``table`` (with an integer key ``id`` and a unique ``closes``) and its triggers.
+
+    What exists is kept. SQLite and PostgreSQL only.
+    """
+    postgresql = engine.dialect.name == "postgresql"
+    guards = _POSTGRESQL if postgresql else _SQLITE
+    with engine.connect() as connection:
+        count = connection.execute(
+            sa.text(_COUNT_POSTGRESQL if postgresql else _COUNT_SQLITE), {"table": table.name}
+        ).scalar_one()
+    if count == len(guards):
+        return
+    with engine.execution_options(immediate=True).begin() as connection:
+        if postgresql:
+            # Two processes that make the same table at once would trip over each other.
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('append_only'))"))
+            connection.exec_driver_sql(_REFUSE.replace("{table}", table.name))
+        connection.execute(CreateTable(table, if_not_exists=True))
+        for index in table.indexes:
+            connection.execute(CreateIndex(index, if_not_exists=True))
+        for guard in guards:
+            connection.exec_driver_sql(guard.replace("{table}", table.name))
+
+
+_COUNT_SQLITE: Final = (
+    "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :table"
+)
+
+# INSERT OR REPLACE deletes the row in its way without firing a trigger of deletion, so a row that
+# is in the way of another is refused before. (A key that is yet to be given is -1 there.)
+_SQLITE: Final = (
+    "CREATE TRIGGER IF NOT EXISTS {table}_no_update BEFORE UPDATE ON {table} "
+    "BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END",
+    "CREATE TRIGGER IF NOT EXISTS {table}_no_delete BEFORE DELETE ON {table} "
+    "BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END",
+    "CREATE TRIGGER IF NOT EXISTS {table}_no_replace BEFORE INSERT ON {table} "
+    "WHEN EXISTS (SELECT 1 FROM {table} WHERE id = NEW.id OR closes = NEW.closes) "
+    "BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END",
+)
+
+_COUNT_POSTGRESQL: Final = (
+    "SELECT count(*) FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid "
+    "WHERE relname = :table AND NOT tgisinternal AND pg_table_is_visible(pg_class.oid)"
+)
+_REFUSE: Final = (
+    "CREATE OR REPLACE FUNCTION {table}_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN RAISE EXCEPTION '{table} is append-only'; END $$"
+)
+_POSTGRESQL: Final = (
+    "CREATE OR REPLACE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE ON {table} "
+    "FOR EACH STATEMENT EXECUTE FUNCTION {table}_refuse()",
+    "CREATE OR REPLACE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
+    "FOR EACH STATEMENT EXECUTE FUNCTION {table}_refuse()",
+)

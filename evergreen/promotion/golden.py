@@ -1,0 +1,147 @@
+"""Golden rows: inputs with the answers that a model gave at training.
+
+Whoever loads the model later, on another machine or runtime, replays them before it serves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from evergreen.data.contract import Contract
+from evergreen.values import Value
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_ROWS: Final = 50
+# Of probabilities absolutely, of regressions relative to the greatest golden prediction. The
+# same arithmetic on another processor differs by less than 1e-9; single precision by 1e-7.
+TOLERANCE: Final = 1e-6
+
+PREDICTION: Final = "evergreen.prediction"
+PROBABILITY: Final = "evergreen.probability."  # followed by the label
+
+
+class Replay(Value):
+    """How golden rows came out when they were predicted anew."""
+
+    passed: bool
+    rows: int
+    difference: float | None  # the greatest; None where it could not be measured
+    tolerance: float
+    message: str
+
+
+def make_golden(model: Any, inputs: pd.DataFrame) -> pd.DataFrame:
+    """Return up to 50 rows, evenly taken, of a model frame, with the model's answers.
+
+    Columns: those of the frame, ``evergreen.prediction``, and for a classifier with
+    probabilities ``evergreen.probability.LABEL`` for each of its classes.
+    """
+    import pandas as pd
+
+    positions = np.unique(np.linspace(0, len(inputs) - 1, min(MAX_ROWS, len(inputs))).astype(int))
+    chosen = inputs.iloc[positions].reset_index(drop=True)
+    return pd.concat([chosen, answers(model, chosen)], axis=1)
+
+
+def answers(model: Any, inputs: pd.DataFrame) -> pd.DataFrame:
+    """Return a model's predictions, and probabilities where it has them, one row per input."""
+    import pandas as pd
+
+    columns: dict[str, Any] = {PREDICTION: np.asarray(model.predict(inputs)).reshape(-1).tolist()}
+    if hasattr(model, "predict_proba"):
+        probabilities = np.asarray(model.predict_proba(inputs), dtype=np.float64)
+        for position, label in enumerate(model.classes_.tolist()):
+            columns[f"{PROBABILITY}{label}"] = probabilities[:, position]
+    return pd.DataFrame(columns)
+
+
+def golden_inputs(golden: pd.DataFrame, contract: Contract) -> pd.DataFrame:
+    """Return the part of golden rows that a model takes."""
+    return golden[[column.name for column in contract.features]]
+
+
+def compare(
+    golden: pd.DataFrame, found: pd.DataFrame, contract: Contract, tolerance: float = TOLERANCE
+) -> Replay:
+    """Compare answers with golden ones; ``found`` has the columns that `answers` gives.
+
+    A class may differ from the golden one only where the two are equally probable.
+    """
+    names = [name for name in golden.columns if str(name).startswith(PROBABILITY)]
+    absent = [name for name in [PREDICTION, *names] if name not in found.columns]
+    if absent or len(golden) != len(found):
+        lacking = f"{', '.join(absent)} is missing" if absent else f"{len(found)} rows came back"
+        return _failed(golden, None, tolerance, f"the answers do not fit: {lacking}")
+    if contract.task == "regression":
+        expected = golden[PREDICTION].to_numpy(np.float64)
+        actual = found[PREDICTION].to_numpy(np.float64)
+        scale = float(np.abs(expected).max()) or 1.0
+        return _judge(golden, np.abs(expected - actual) / scale, tolerance)
+    given = golden[names].to_numpy(np.float64)
+    differences = np.abs(given - found[names].to_numpy(np.float64))
+    wrong = _other_classes(golden, found, given, tolerance)
+    if len(wrong):
+        row = wrong[0]
+        reason = (
+            f"row {row} was predicted as {golden[PREDICTION][row]!r}, and is now predicted as "
+            f"{found[PREDICTION][row]!r}"
+        )
+        return _failed(golden, _greatest(differences), tolerance, reason)
+    return _judge(golden, differences, tolerance)
+
+
+def _other_classes(
+    golden: pd.DataFrame, found: pd.DataFrame, given: npt.NDArray[np.float64], tolerance: float
+) -> list[int]:
+    wrong = []
+    for row, (before, now) in enumerate(
+        zip(golden[PREDICTION].tolist(), found[PREDICTION].tolist(), strict=True)
+    ):
+        if before == now:
+            continue
+        name = f"{PROBABILITY}{now}"
+        tied = name in golden.columns and given[row].max() - golden[name][row] <= 2 * tolerance
+        if not tied:
+            wrong.append(row)
+    return wrong
+
+
+def _judge(golden: pd.DataFrame, differences: npt.NDArray[np.float64], tolerance: float) -> Replay:
+    greatest = _greatest(differences)
+    if greatest is None or not greatest <= tolerance:
+        found = "cannot be measured" if greatest is None else f"differ by up to {greatest:.3g}"
+        return _failed(golden, greatest, tolerance, f"the predictions {found}")
+    return Replay(
+        passed=True,
+        rows=len(golden),
+        difference=greatest,
+        tolerance=tolerance,
+        message=f"{len(golden)} golden rows come out as at training, within {tolerance:g}",
+    )
+
+
+def _failed(
+    golden: pd.DataFrame, difference: float | None, tolerance: float, reason: str
+) -> Replay:
+    message = f"The model does not give the answers that it gave at training: {reason} "
+    message += f"(tolerance {tolerance:g})."
+    return Replay(
+        passed=False,
+        rows=len(golden),
+        difference=difference,
+        tolerance=tolerance,
+        message=message,
+    )
+
+
+def _greatest(differences: npt.NDArray[np.float64]) -> float | None:
+    """Return the greatest difference; none at all counts as zero, a missing one as unknown."""
+    if not differences.size:
+        return 0.0
+    greatest = float(differences.max())
+    return greatest if np.isfinite(greatest) else None
