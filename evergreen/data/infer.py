@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from evergreen.config import ColumnRule, ColumnType, Label, UseCase
-from evergreen.data.casting import as_number, cast, is_missing
+from evergreen.data.casting import as_number, as_text, cast, is_missing
 from evergreen.data.column_types import InferredType, infer_moment_format, infer_type
 from evergreen.data.conform import require_unique_names, suggestion
 from evergreen.data.contract import Column, Contract, Role
@@ -65,12 +65,25 @@ def infer_contract(frame: pd.DataFrame, use_case: UseCase) -> Contract:
 
 
 def _target(values: pd.Series, use_case: UseCase) -> tuple[tuple[Label, ...] | None, ColumnType]:
-    """Return the classes (None for a regression) and the target's type."""
+    """Return the classes (None for a regression) and the target's type.
+
+    The use case may turn numbers into classes by stating the type category.
+    """
+    name = use_case.data.target
+    stated = use_case.contract.get(name, ColumnRule()).type
+    labels: tuple[Label, ...] | None = None
     if use_case.task == "classification":
-        labels = class_labels(values)
-        return labels, label_type(labels)
-    _require_numbers(values)
-    return None, "integer" if infer_type(values).type == "integer" else "number"
+        labels = class_labels(as_text(values) if stated == "category" else values)
+        found = label_type(labels)
+    else:
+        _require_numbers(values)
+        found = "integer" if infer_type(values).type == "integer" else "number"
+    if stated not in {None, found, "number" if found == "integer" else found}:
+        raise InputError(
+            f"contract.{name}.type is {stated}, but the target of this {use_case.task} holds "
+            f"values of type {found}. Leave the type out, or check data.target and task."
+        )
+    return labels, stated or found
 
 
 def _infer_column(values: pd.Series, use_case: UseCase, target_type: ColumnType) -> Column:
@@ -81,6 +94,8 @@ def _infer_column(values: pd.Series, use_case: UseCase, target_type: ColumnType)
     written = {key for key in rule.model_fields_set if getattr(rule, key) is not None}
     facts = _facts(values, inferred, missing) | {key: getattr(rule, key) for key in written}
     facts["type"] = inferred.type
+    if rule.categories is not None and name != use_case.data.target:
+        facts["categories"] = tuple(as_text(pd.Series(rule.categories, dtype=object)))
     return Column(
         name=name,
         role=_role(name, inferred.type, bool(missing.all()), use_case),

@@ -77,7 +77,7 @@ def _labels(present: pd.Series) -> tuple[Label, ...]:
         raise InputError(
             f"The target {present.name!r} of a classification holds numbers that are not whole, "
             f"such as {fractions[0]:g}. Is this a regression? Then set task: regression; "
-            "if not, write the classes as text or whole numbers."
+            f"if not, set contract.{present.name}.type: category."
         )
     return tuple(sorted(int(number) for number in numbers))
 

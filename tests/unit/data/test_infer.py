@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 
+from evergreen.data.conform import conform
 from evergreen.data.infer import infer_contract
 from evergreen.errors import InputError
 from tests.support.use_cases import use_case
@@ -84,7 +85,8 @@ def test_what_the_use_case_says_goes_first():
     assert column.declared == ("description", "type", "unit")
     ranged = typed(range(N), minimum=0)
     assert (ranged.minimum, ranged.maximum, ranged.declared) == (0.0, 199.0, ("minimum",))
-    assert typed([1, 2] * 100, categories=(1, 2, 3)).type == "category"
+    listed = typed([1, 2] * 100, categories=(1, 2, 3))
+    assert (listed.type, listed.categories) == ("category", ("1", "2", "3"))
     assert typed([f"u{i}" for i in range(N)], type="category").role == "feature"
 
 
@@ -194,6 +196,24 @@ def test_what_cannot_be_used_is_refused_in_words(frame, case, words):
         infer_contract(frame, case)
     for word in words:
         assert word in str(refusal.value)
+
+
+def test_numbers_can_be_stated_to_be_classes():
+    frame = pd.DataFrame({"x": range(40), "y": [0.5, 1.5] * 20})
+    case = use_case(contract={"y": {"type": "category"}})
+    contract = infer_contract(frame, case)
+    assert contract.labels == ("0.5", "1.5")
+    assert conform(frame, contract)["y"].tolist()[:2] == ["0.5", "1.5"]
+
+
+@pytest.mark.parametrize(
+    ("task", "stated"),
+    [("regression", "category"), ("regression", "boolean"), ("classification", "number")],
+)
+def test_a_stated_type_must_suit_the_target(task, stated):
+    frame = PLAIN if task == "classification" else PLAIN.assign(y=np.linspace(0, 1, 100))
+    with pytest.raises(InputError, match=f"contract.y.type is {stated}"):
+        infer_contract(frame, use_case(task, contract={"y": {"type": stated}}))
 
 
 def test_a_single_row_has_a_contract():
