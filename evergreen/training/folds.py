@@ -90,7 +90,9 @@ class Folds:
         InputError
             If there are too few rows for so many folds, or the file cannot be read.
         """
-        return cls(train.read(), contract, features=features, split=split, seed=seed)
+        needed = [column.name for column in contract.columns if column.role != "ignored"]
+        frame = train.read(needed)
+        return cls(frame, contract, features=features, split=split, seed=seed)
 
     def __len__(self) -> int:
         return len(self._positions)

@@ -103,23 +103,23 @@ def test_scores_are_those_of_whole_pipelines():
             assert score(metric_named("log_loss", "classification"), expected) == given
 
 
-BOUNDED = {name: {"n_estimators": 30} for name in ("random_forest", "xgboost", "lightgbm")}
+BOUNDED = {name: {"n_estimators": 10} for name in ("random_forest", "xgboost", "lightgbm")}
 
 
 @pytest.mark.parametrize("name", ["random_forest", "xgboost", "lightgbm", "logistic_regression"])
 def test_the_same_seed_gives_the_same_search_with_any_number_of_threads(name, classification):
     results = []
-    for threads in (1, 1, 2):
+    for threads in (1, 2):
         tuning = Tuning(
             Plan(BY_NAME[name], BOUNDED.get(name, {}), BY_NAME[name].search),
             classification,
-            training=TrainingConfig(trials=3),
+            training=TrainingConfig(trials=2),
             metric=metric_named("log_loss", "classification"),
             threads=threads,
             on_progress=lambda progress: None,
         )
         results.append(without_seconds(tuning.run()))
-    assert results[0] == results[1] == results[2]
+    assert results[0] == results[1]
 
 
 def test_the_first_trial_takes_the_defaults(regression):
