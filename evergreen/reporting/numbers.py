@@ -31,11 +31,11 @@ def number(value: float | None, digits: int = 3, missing: str = NOT_MEASURABLE) 
 
 
 def interval(value: Interval | None, digits: int = 3) -> str:
-    """Write an estimate with its bounds: "0.972 (0.917 to 1.000)"."""
+    """Write an estimate with its bounds: "0.972 (0.917 to 1.000)", "1.00 (no interval)"."""
     if value is None or not measured(value.estimate):
         return NOT_MEASURABLE
     estimate, bounds = estimate_and_bounds(value, digits)
-    return f"{estimate} ({bounds})" if bounds else estimate
+    return f"{estimate} ({bounds or 'no interval'})"
 
 
 def estimate_and_bounds(value: Interval, digits: int = 3) -> tuple[str, str]:

@@ -8,6 +8,7 @@ import pandas as pd
 from evergreen.data.contract import Column, Contract
 
 HOSTILE = "<script>alert(\"x\")</script> & 'q' ${1} `|` $\\alpha$"
+LONG = "a very long column name that somebody exported from a spreadsheet with units [kg/m²]"
 
 
 def mixed_table(rows: int = 300, extra: int = 30, task: str = "classification"):
@@ -25,9 +26,7 @@ def mixed_table(rows: int = 300, extra: int = 30, task: str = "classification"):
             "seen": pd.Timestamp("2024-02-01")
             + pd.to_timedelta(rng.integers(0, 500, rows), unit="D"),
             "customer id": [f"c-{n:05d}" for n in range(rows)],
-            "a very long column name that somebody exported from a spreadsheet with units [kg/m²]": (
-                rng.normal(size=rows) * 1e-7
-            ),
+            LONG: rng.normal(size=rows) * 1e-7,
         }
     )
     frame[HOSTILE] = frame[HOSTILE].astype(object)

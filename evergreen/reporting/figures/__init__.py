@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from evergreen.reporting.facts import TrainingFacts
 from evergreen.reporting.figures.canvas import drawing_style
 from evergreen.reporting.figures.classification import (
@@ -43,6 +45,10 @@ def draw(facts: TrainingFacts) -> dict[str, Drawing]:
     return {drawing.name: drawing for drawing in drawings if drawing is not None}
 
 
-def figures(facts: TrainingFacts) -> dict[str, str]:
-    """Return every figure as a standalone SVG file's text, by name (see `draw`)."""
-    return {name: standalone(drawing) for name, drawing in draw(facts).items()}
+def figures(facts: TrainingFacts, drawings: Mapping[str, Drawing] | None = None) -> dict[str, str]:
+    """Return every figure as a standalone SVG file's text, by name (see `draw`).
+
+    ``drawings`` spares drawing them again where `draw` was called already.
+    """
+    drawn = draw(facts) if drawings is None else drawings
+    return {name: standalone(drawing) for name, drawing in drawn.items()}

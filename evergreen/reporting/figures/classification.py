@@ -118,9 +118,13 @@ def _curves(
     if diagonal:
         axes.plot([0, 1], [0, 1], color=MUTED, lw=1, ls=(0, (3, 3)))
     single = len(shown) == 1
-    for curve, colour in zip(shown, SERIES, strict=False):
+    for place, (curve, colour) in enumerate(zip(shown, SERIES, strict=False)):
         axes.plot(
-            curve.x, curve.y, color=CHALLENGER if single else colour, label=shorten(curve.label, 22)
+            curve.x,
+            curve.y,
+            color=CHALLENGER if single else colour,
+            lw=1.6 + 0.9 * (len(shown) - 1 - place),  # curves on top of each other all show
+            label=shorten(curve.label, 22),
         )
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)

@@ -19,7 +19,7 @@ def draw_slices(evaluation: Evaluation, metric: str) -> Drawing | None:
     shown = slices[:MAX_SLICES]
     columns = {each.column for each in slices}
     labels = [_label(each, alone=len(columns) == 1) for each in shown]
-    sheet, axes = row_sheet(labels, row=23, longest=34)
+    sheet, axes = row_sheet(labels, row=23, longest=38)
     whole = evaluation.metrics.get(metric)
     if whole is not None and measured(whole.estimate):
         axes.axvline(whole.estimate, color=INK, lw=1, ls=(0, (3, 3)))
@@ -45,4 +45,4 @@ def _is_measured(each: SliceResult, metric: str) -> bool:
 def _label(each: SliceResult, *, alone: bool) -> str:
     """Name a slice; the column is left out where there is but one, the title has it."""
     column = "" if alone else f"{shorten(each.column, 12)} "
-    return f"{column}{shorten(each.value, 12)} (n={each.rows:,})"
+    return f"{column}{shorten(each.value, 16)} (n={each.rows:,})"
