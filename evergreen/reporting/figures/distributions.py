@@ -122,13 +122,13 @@ def draw_relation(
         return _cloud(as_numbers(values, column), column, target, name)
     both = values.notna() & target.notna()
     groups = target[both].groupby(level_names(values[both], column))
-    quartiles = groups.quantile([0.25, 0.5, 0.75]).unstack()
+    quartiles = [groups.quantile(each) for each in (0.25, 0.5, 0.75)]
     levels = [str(each) for each in groups.size().sort_values(ascending=False).index[:LEVELS]]
     if not levels:
         return None
     sheet, axes = _small(left=70)
     for y, level in enumerate(levels):
-        low, middle, high = quartiles.loc[level]
+        low, middle, high = (float(each[level]) for each in quartiles)
         axes.plot([low, high], [y, y], color=SERIES[0], lw=3, alpha=0.5, solid_capstyle="round")
         axes.plot(middle, y, "o", ms=5, color=SERIES[0])
     _levels_axis(axes, levels)

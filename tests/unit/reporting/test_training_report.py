@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from evergreen.reporting.facts import Link, TrainingFacts
@@ -32,6 +34,16 @@ SECTIONS = (
 )
 
 
+@functools.cache
+def wine_drawings():
+    return draw(wine_facts())
+
+
+def report(facts: TrainingFacts) -> str:
+    """The report with wine's figures, for tests that look at the words."""
+    return training_report(facts, wine_drawings())
+
+
 @pytest.mark.parametrize(
     "facts",
     [
@@ -52,7 +64,7 @@ def test_every_report_is_a_whole_page(facts):
 
 
 def test_the_verdict_comes_first():
-    page = check_page(training_report(refused(wine_facts())))
+    page = check_page(report(refused(wine_facts())))
     verdict = page.text.index("The new model of wine is refused; version 3 stays champion.")
     assert verdict < page.text.index("The gate")
     assert "✗ failed" in page.text
@@ -61,7 +73,7 @@ def test_the_verdict_comes_first():
 
 def test_metrics_stand_with_their_intervals():
     facts = wine_facts()
-    page = check_page(training_report(facts))
+    page = check_page(report(facts))
     accuracy = facts.challenger.metrics["accuracy"]
     assert f"{accuracy.estimate:.3f} {accuracy.low:.3f} to {accuracy.high:.3f}" in page.text
     assert "Gain per row, EUR" in page.text
@@ -75,7 +87,7 @@ def test_what_is_not_measurable_is_said_and_no_nan_is_shown():
 
 
 def test_candidates_are_compared_and_failures_explained():
-    page = check_page(training_report(wine_facts()))
+    page = check_page(report(wine_facts()))
     assert "Failed: every trial failed: too few rows for early stopping" in page.text
     assert "1 pruned" in page.text
     assert "C = 0.5, max_iter = 1000" in page.text
@@ -83,7 +95,7 @@ def test_candidates_are_compared_and_failures_explained():
 
 def test_how_to_reproduce_is_exact():
     facts = wine_facts()
-    page = check_page(training_report(facts))
+    page = check_page(report(facts))
     for needed in (
         facts.provenance.command,
         facts.provenance.git_commit,
@@ -126,7 +138,7 @@ def test_passwords_in_the_command_stay_out():
     facts = wine_facts()
     command = "python run.py --set data.source.url=postgresql://me:hunter2@db/x"
     provenance = facts.provenance.model_copy(update={"command": command})
-    assert "hunter2" not in training_report(facts.model_copy(update={"provenance": provenance}))
+    assert "hunter2" not in report(facts.model_copy(update={"provenance": provenance}))
 
 
 def test_only_web_addresses_become_links():
@@ -134,12 +146,12 @@ def test_only_web_addresses_become_links():
         Link(name="good", id="1", url="https://example.com/run"),
         Link(name="bad", id="2", url="javascript:alert(1)"),
     )
-    page = check_page(training_report(wine_facts().model_copy(update={"links": links})))
+    page = check_page(report(wine_facts().model_copy(update={"links": links})))
     assert page.links == ["https://example.com/run"]
 
 
 def test_the_source_configuration_is_not_shown():
-    html = training_report(wine_facts())
+    html = report(wine_facts())
     assert "&#34;source&#34;" not in html
     assert "&#34;target&#34;" in html
 
@@ -152,4 +164,4 @@ def test_drawings_may_be_handed_in():
 def test_facts_survive_json():
     facts = wine_facts()
     again = TrainingFacts.model_validate_json(facts.model_dump_json())
-    assert training_report(again) == training_report(facts)
+    assert report(again) == report(facts)
