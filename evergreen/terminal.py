@@ -17,6 +17,7 @@ from typing import TextIO
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
@@ -147,15 +148,17 @@ def show_training(outcome: TrainingOutcome, stream: TextIO, *, quiet: bool = Fal
         return
     console.print(
         f"\n[bold]{outcome.use_case}[/bold]  [dim]{outcome.task}, {outcome.rows:,} rows: "
-        f"{outcome.train_rows:,} for training, {outcome.holdout_rows:,} held out; "
-        f"{outcome.seconds:.1f} s, {outcome.cached_steps} of {outcome.steps} steps from the "
-        "cache[/dim]\n"
+        f"{outcome.train_rows:,} for training, {outcome.holdout_rows:,} held out\n"
+        f"{outcome.seconds:.1f} s on stack {outcome.stack!r}, {outcome.cached_steps} of "
+        f"{outcome.steps} steps from the cache[/dim]\n"
     )
     console.print(_candidates(outcome))
     console.print(_metrics(outcome))
     console.print(_rules(outcome))
     console.print(verdict, "\n", sep="")
-    console.print(_next_steps(outcome))
+    for title, where in _next_steps(outcome):
+        # One line each, however long: paths and commands are there to be copied.
+        console.print(f"  [dim]{title:<12}[/dim] {escape(where)}", soft_wrap=True)
 
 
 def _candidates(outcome: TrainingOutcome) -> Table:
@@ -197,24 +200,30 @@ def _metrics(outcome: TrainingOutcome) -> Table:
 def _rules(outcome: TrainingOutcome) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("Gate")
+    table.add_column("Figure", justify="right")
     table.add_column("")
     for rule in outcome.verdict.rules:
         mark = Text("✓", "green") if rule.passed else Text("✗", "bold red")
-        table.add_row(Text.assemble("  ", mark, f" {rule.name}"), Text(rule.reason, "dim"))
+        figure = "not measurable" if rule.figure is None else f"{rule.figure:.4g}"
+        # A rule that passed needs no explanation here; the report has it.
+        reason = Text("" if rule.passed else rule.reason, "dim")
+        table.add_row(Text.assemble("  ", mark, f" {rule.name}"), figure, reason)
     return table
 
 
-def _next_steps(outcome: TrainingOutcome) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    if outcome.status == "waiting":
-        table.add_row("Approve", f"python run.py --approve {outcome.use_case}")
-        table.add_row("Reject", f"python run.py --reject {outcome.use_case}")
-    for name, path in outcome.reports.items():
-        table.add_row(f"{name.capitalize()} report" if name != "card" else "Model card", path)
-    table.add_row("MLflow", f"mlflow ui --backend-store-uri {outcome.mlflow_uri}")
-    table.add_row("Dashboard", "zenml login --local")
-    table.add_row("Log", outcome.log)
-    return table
+def _next_steps(outcome: TrainingOutcome) -> list[tuple[str, str]]:
+    approval = [
+        ("Approve", f"python run.py --approve {outcome.use_case}"),
+        ("Reject", f"python run.py --reject {outcome.use_case}"),
+    ]
+    titles = {"training": "Report", "data": "Data report", "card": "Model card"}
+    return [
+        *(approval if outcome.status == "waiting" else []),
+        *((title, outcome.reports[name]) for name, title in titles.items()),
+        ("MLflow", f"mlflow ui --backend-store-uri {outcome.mlflow_uri}"),
+        ("Dashboard", "zenml login --local"),
+        ("Log", outcome.log),
+    ]
 
 
 def show_overview(content: Mapping[str, Mapping[str, str]]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from zenml import pipeline
 from zenml.enums import ExecutionMode
 
 from evergreen.config import UseCase
 from steps.data.tables import check_quality, define_contract, load_table, split_table
 from steps.promotion.champion import find_champion
-from steps.promotion.publication import assemble_bundle, register_challenger, write_report
+from steps.promotion.publication import assemble_bundle, publish_challenger
 from steps.training.candidates import fit_challenger, search_candidates
 from steps.training.evaluation import evaluate_on_holdout, judge_challenger
 
@@ -28,10 +30,11 @@ def train(use_case: UseCase, command: str) -> None:
         "split": use_case.split,
     }
     seed = use_case.training.seed
+    today = str(datetime.now(UTC).date()) if use_case.data.expires_after else None
 
     raw_table = load_table(use_case.data)
     contract = define_contract(raw_table, use_case)
-    table_quality, data_report = check_quality(raw_table, contract, use_case)
+    table_quality, data_report = check_quality(raw_table, contract, use_case, today)
     training_rows, holdout_rows, data = split_table(raw_table, contract, table_quality, use_case)
 
     search = search_candidates(training_rows, data, **training)
@@ -48,14 +51,15 @@ def train(use_case: UseCase, command: str) -> None:
     bundle, facts = assemble_bundle(
         challenger,
         training_rows,
-        use_case,
+        holdout_rows,
+        predictions,
+        champion,
         data,
         search,
         evaluations,
         explanation,
         verdict,
-        champion,
+        use_case,
         command,
     )
-    registration = register_challenger(bundle, facts, champion, use_case)
-    write_report(facts, registration, data_report)
+    publish_challenger(bundle, facts, data_report)

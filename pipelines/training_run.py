@@ -91,8 +91,7 @@ def conclude(
     outputs = {
         name: artifact
         for step in run.steps.values()
-        for name, versions in step.regular_outputs.items()
-        for artifact in versions
+        for name, artifact in step.regular_outputs.items()
     }
     facts: TrainingFacts = outputs["facts"].load()
     registration: Registration = outputs["registration"].load()

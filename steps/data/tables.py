@@ -49,9 +49,12 @@ def define_contract(raw_table: Dataset, use_case: UseCase) -> Annotated[Contract
 
 @step(cache_policy=CACHED)
 def check_quality(
-    raw_table: Dataset, contract: Contract, use_case: UseCase
+    raw_table: Dataset, contract: Contract, use_case: UseCase, today: str | None
 ) -> tuple[Annotated[QualityReport, "table_quality"], Annotated[HTMLString, "data_report"]]:
-    """Check the table as it was read, and draw its portrait."""
+    """Check the table as it was read, and draw its portrait.
+
+    ``today`` is given where the table can expire: an answer of yesterday is no answer then.
+    """
     announce("Check the data")
     frame = raw_table.read()
     quality = check_table(frame, contract, use_case)
@@ -80,7 +83,7 @@ def split_table(
     table_quality.require()
     announce("Set the holdout aside")
     frame = conform(raw_table.read(), contract)
-    frame = frame[frame[contract.target].notna()].reset_index(drop=True)
+    frame = frame[frame[contract.target].notna()]
     split = split_holdout(frame, contract, use_case.split)
     quality = merge(table_quality, check_split(frame, split, contract, use_case))
     training_rows = Dataset.write(

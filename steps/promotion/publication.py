@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
+import mlflow
 from sklearn.base import BaseEstimator
 from zenml import step
 from zenml.client import Client
@@ -15,15 +16,15 @@ from evergreen.config import UseCase
 from evergreen.data.conform import model_frame
 from evergreen.data.dataset import Dataset
 from evergreen.monitoring.profile import make_profile
-from evergreen.promotion import tracking
 from evergreen.promotion.bundle import Bundle, Figures, Origin, write_bundle
-from evergreen.promotion.registry import Registration
+from evergreen.promotion.registration import Registration
+from evergreen.promotion.settlement import settle
+from evergreen.promotion.tracking import log_files
 from evergreen.promotion.verdict import Verdict
 from evergreen.reporting import facts as reporting
 from evergreen.reporting.card import model_card
 from evergreen.reporting.facts import DataFacts, TrainingFacts
 from evergreen.reporting.figures import draw
-from evergreen.reporting.style import standalone
 from evergreen.reporting.training_report import training_report
 from evergreen.training.predictions import arms_from_frame
 from evergreen.training.results import Evaluations, Explanation, SearchResult
@@ -31,6 +32,7 @@ from steps.announcements import announce
 from steps.caching import CACHED
 from steps.materializers import BundleMaterializer
 from steps.promotion.champion import ChampionReference, open_registry
+from steps.promotion.experiment import record_run
 from steps.promotion.lineage import link_lineage
 from steps.workspace import report_folder, run_name, scratch_file
 
@@ -123,3 +125,60 @@ def gather_facts(
             durations={"search": search.seconds},
         ),
     )
+
+
+@step(enable_cache=False, experiment_tracker=True)
+def publish_challenger(
+    bundle: Bundle,
+    facts: TrainingFacts,
+    data_report: HTMLString,
+) -> tuple[Annotated[Registration, "registration"], Annotated[HTMLString, "training_report"]]:
+    """Record the run in MLflow, let the registry act on the verdict, and write the reports."""
+    announce("Register and report")
+    registry = open_registry()
+    run_id = mlflow.active_run().info.run_id
+    drawings = draw(facts)
+    record_run(registry.client, run_id, facts, drawings)
+    registration = settle(
+        registry,
+        bundle,
+        facts.verdict,
+        run_id=run_id,
+        who=provenance.current_user(),
+        zenml_run=run_name(),
+    )
+    if registration.version is not None:
+        link_lineage(registration.version, facts)
+    alert(registration)
+
+    page = training_report(concluded(facts, registration, run_id), drawings)
+    folder = report_folder(facts.use_case.name)
+    pages = {"training.html": page, "data.html": str(data_report), "card.md": bundle.card}
+    for name, text in pages.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    log_files(registry.client, run_id, {f"reports/{name}": text for name, text in pages.items()})
+    return registration, HTMLString(page)
+
+
+def concluded(facts: TrainingFacts, registration: Registration, run_id: str) -> TrainingFacts:
+    """Return the facts with what became of the challenger, and where its run is recorded."""
+    return facts.model_copy(
+        update={
+            "registration": reporting.Registration(
+                status=registration.status,
+                version=registration.version,
+                champion_before=facts.registration.champion_before,
+            ),
+            "links": (
+                reporting.Link(name="ZenML run", id=run_name()),
+                reporting.Link(name="MLflow run", id=run_id),
+            ),
+        }
+    )
+
+
+def alert(registration: Registration) -> None:
+    """Tell the stack's alerter of what needs a person: a refusal, or a wait for approval."""
+    alerter = Client().active_stack.alerter
+    if alerter is not None and registration.status in ("refused", "waiting"):
+        alerter.post(registration.message)

@@ -19,7 +19,7 @@ from evergreen.training.results import Evaluations, Explanation, SearchResult
 from steps.announcements import announce
 from steps.caching import CACHED
 from steps.materializers import DatasetMaterializer
-from steps.promotion.champion import ChampionReference, champion_model
+from steps.promotion.champion import ChampionReference, champion_bundle
 from steps.workspace import scratch_file
 
 
@@ -41,10 +41,13 @@ def evaluate_on_holdout(
     """Score challenger, baseline and champion, as whole pipelines, on the same rows."""
     announce("Evaluate on the holdout")
     frame, contract = holdout_rows.read(), data_facts.contract
-    models = {"challenger": challenger, "baseline": baseline}
+    arms = {
+        "challenger": predict(challenger, frame, contract),
+        "baseline": predict(baseline, frame, contract),
+    }
     if champion.version is not None:
-        models["champion"] = champion_model(champion)
-    arms = {arm: predict(model, frame, contract) for arm, model in models.items()}
+        bundle = champion_bundle(champion)
+        arms["champion"] = predict(bundle.model(), frame, contract, model_contract=bundle.contract)
     results = {arm: evaluate(rows, frame, contract, evaluation, seed) for arm, rows in arms.items()}
     explanation = explain(
         challenger, frame, contract, metric=search_result.metric, config=evaluation, seed=seed
