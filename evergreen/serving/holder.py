@@ -1,0 +1,171 @@
+"""What is being served at the moment, exchanged as a whole.
+
+A request takes `ModelHolder.current` once and answers from it, so that model, contract, version
+and whatever was prepared for them always belong together, however often they are exchanged.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from evergreen.errors import InputError, UnreachableError
+
+if TYPE_CHECKING:
+    from evergreen.data.contract import Contract
+    from evergreen.serving.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model as it is served.
+
+    ``version`` and ``alias`` are the registry's; both are None for a bundle folder. ``prepared``
+    is what the holder's ``prepare`` made of the runtime (request types, documents).
+    """
+
+    runtime: Runtime
+    name: str
+    version: str | None = None
+    alias: str | None = None
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    prepared: Any = None
+
+    @property
+    def contract(self) -> Contract:
+        """What every column promises."""
+        return self.runtime.contract
+
+
+@dataclass(frozen=True)
+class SwapFailure:
+    """Why another version is not served."""
+
+    time: datetime
+    version: str | None  # None where not even that could be found out
+    reason: str
+
+
+class ModelHolder:
+    """Holds what is served. Reading is free of locks; exchanging is one assignment.
+
+    Parameters
+    ----------
+    prepare
+        Called with the runtime of every model before it becomes current; what it returns is
+        `Served.prepared`. Where it raises, the former model stays.
+    """
+
+    def __init__(self, prepare: Callable[[Runtime], Any] | None = None) -> None:
+        self.prepare = prepare
+        self.swaps = 0  # exchanges of one model for another; the first one is none
+        self.failure: SwapFailure | None = None
+        self._current: Served | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a model to answer with."""
+        return self._current is not None
+
+    @property
+    def current(self) -> Served:
+        """What is served now.
+
+        Raises
+        ------
+        UnreachableError
+            If no model was loaded yet.
+        """
+        if self._current is None:
+            raise UnreachableError("No model is loaded yet; try again in a moment.")
+        return self._current
+
+    def swap(
+        self, runtime: Runtime, version: str | None = None, alias: str | None = None
+    ) -> Served:
+        """Serve ``runtime`` from now on; requests under way end with the model they began with.
+
+        ``runtime`` has been verified by whoever loaded it.
+
+        Raises
+        ------
+        InputError
+            If clients of the present model could not go on: another use case, other fields or
+            other labels. The present model stays.
+        """
+        with self._lock:
+            former = self._current
+            if former is not None:
+                require_compatible(former.contract, runtime.contract)
+            prepared = None if self.prepare is None else self.prepare(runtime)
+            served = Served(runtime, runtime.contract.use_case, version, alias, prepared=prepared)
+            self._current = served
+            self.swaps += former is not None
+            self.failure = None
+            return served
+
+    def relabel(self, version: str | None, alias: str | None) -> None:
+        """Say that the model which is served goes by another version or alias now."""
+        with self._lock:
+            now = self.current
+            self._current = Served(now.runtime, now.name, version, alias, now.since, now.prepared)
+            self.failure = None
+
+    def report(self, version: str | None, reason: str) -> None:
+        """Write down why a version is not served; the next success clears it."""
+        self.failure = SwapFailure(datetime.now(UTC), version, reason)
+
+    def clear_failure(self) -> None:
+        """Forget the last failure: what was wrong has passed."""
+        self.failure = None
+
+
+def require_compatible(served: Contract, offered: Contract) -> None:
+    """Check that requests which suit one contract suit another: name, task, fields, labels.
+
+    Ranges, categories and examples may differ; they change with the table.
+
+    Raises
+    ------
+    InputError
+        If they do not.
+    """
+    if offered.use_case != served.use_case:
+        raise InputError(
+            f"The bundle is of {offered.use_case!r}, and this server serves {served.use_case!r}."
+        )
+    if offered.task != served.task:
+        raise InputError(f"The model does {offered.task}; the one that is served, {served.task}.")
+    fields = {column.name: column.type for column in served.features}
+    others = {column.name: column.type for column in offered.features}
+    if difference := _difference(fields, others):
+        raise InputError(
+            f"The model takes other fields than the one that is served: {difference}. "
+            "Restart the server to serve it, once its clients know."
+        )
+    if offered.labels != served.labels:
+        raise InputError(
+            f"The model knows the labels {_listed(offered.labels)}; the one that is served, "
+            f"{_listed(served.labels)}. Restart the server to serve it, once its clients know."
+        )
+
+
+def _difference(fields: dict[str, Any], others: dict[str, Any]) -> str | None:
+    parts = [f"{name!r} is new" for name in others if name not in fields]
+    parts += [f"{name!r} is gone" for name in fields if name not in others]
+    parts += [
+        f"{name!r} is {others[name]}, was {kind}"
+        for name, kind in fields.items()
+        if name in others and others[name] != kind
+    ]
+    if not parts and list(fields) != list(others):
+        return "they stand in another order"
+    return "; ".join(parts[:5]) or None
+
+
+def _listed(labels: tuple[Any, ...] | None) -> str:
+    return "none" if labels is None else ", ".join(repr(label) for label in labels[:10])

@@ -1,0 +1,87 @@
+"""What the prediction log keeps: predictions, and the true labels that arrive later."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+Scalar = str | int | float | bool | None
+
+
+class PredictionRecord(msgspec.Struct, tag="prediction", kw_only=True, gc=False):
+    """One prediction. ``request_id`` and ``row`` together are its key.
+
+    Numbers that are not finite become null. ``inputs`` is by column, as the model got it.
+    """
+
+    request_id: str
+    model: str
+    version: str | None
+    inputs: dict[str, Any]
+    prediction: Scalar
+    row: int = 0
+    time: float = msgspec.field(default_factory=time.time)  # seconds since 1970, UTC
+    key_id: str | None = None
+    arm: str = "champion"
+    probabilities: list[float] | None = None  # in the order of the contract's labels
+    flags: Sequence[str] = ()
+    latency_ms: float | None = None
+
+
+class PredictionBatch(msgspec.Struct, kw_only=True, gc=False):
+    """The predictions of one request with many rows, by column: cheap to hand over.
+
+    ``inputs`` holds one list of equal length per column; ``flags`` is by row number.
+    """
+
+    request_id: str
+    model: str
+    version: str | None
+    inputs: dict[str, list[Any]]
+    predictions: list[Any]
+    time: float = msgspec.field(default_factory=time.time)
+    key_id: str | None = None
+    arm: str = "champion"
+    probabilities: list[list[float]] | None = None
+    flags: dict[int, Sequence[str]] = msgspec.field(default_factory=dict)
+    latency_ms: float | None = None
+    first_row: int = 0  # of a part of a longer request
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    def records(self) -> Iterator[PredictionRecord]:
+        """Yield one record per row."""
+        names = tuple(self.inputs)
+        columns = zip(*self.inputs.values(), strict=True)
+        for position, values in enumerate(columns):
+            yield PredictionRecord(
+                request_id=self.request_id,
+                model=self.model,
+                version=self.version,
+                inputs=dict(zip(names, values, strict=True)),
+                prediction=self.predictions[position],
+                row=self.first_row + position,
+                time=self.time,
+                key_id=self.key_id,
+                arm=self.arm,
+                probabilities=None if self.probabilities is None else self.probabilities[position],
+                flags=self.flags.get(position, ()),
+                latency_ms=self.latency_ms,
+            )
+
+
+class FeedbackRecord(msgspec.Struct, tag="feedback", kw_only=True, gc=False):
+    """The true label of a prediction; of several for one prediction, the newest holds."""
+
+    request_id: str
+    label: Scalar
+    row: int = 0
+    time: float = msgspec.field(default_factory=time.time)
+    key_id: str | None = None
+
+
+Record = PredictionRecord | FeedbackRecord
