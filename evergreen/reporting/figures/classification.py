@@ -33,7 +33,7 @@ def draw_confusion(evaluation: Evaluation) -> Drawing | None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0)
-    _cells(axes, matrix, legible)
+    _cells(axes, matrix, min(12.0, 0.42 * side / classes) if legible else None)
     ticks = range(classes) if legible else []
     axes.set_yticks(ticks, labels if legible else [])
     axes.set_xticks(
@@ -61,7 +61,7 @@ def draw_confusion(evaluation: Evaluation) -> Drawing | None:
     )
 
 
-def _cells(axes: object, matrix: Sequence[Sequence[int]], legible: bool) -> None:
+def _cells(axes: object, matrix: Sequence[Sequence[int]], size: float | None) -> None:
     from matplotlib.axes import Axes
     from matplotlib.patches import Rectangle
 
@@ -81,9 +81,9 @@ def _cells(axes: object, matrix: Sequence[Sequence[int]], legible: bool) -> None
                         color=CHALLENGER if i == j else SERIES[1],
                     )
                 )
-            if legible:
+            if size is not None:
                 colour = PAPER if part > 0.55 else INK if cell else MUTED
-                axes.text(j, i, f"{cell:,}", ha="center", va="center", color=colour, fontsize=12)
+                axes.text(j, i, f"{cell:,}", ha="center", va="center", color=colour, fontsize=size)
 
 
 def draw_roc(evaluation: Evaluation) -> Drawing | None:
@@ -123,7 +123,8 @@ def _curves(
             curve.x,
             curve.y,
             color=CHALLENGER if single else colour,
-            lw=1.6 + 0.9 * (len(shown) - 1 - place),  # curves on top of each other all show
+            lw=1.5
+            + 1.8 * (len(shown) - 1 - place) / len(shown),  # curves on top of each other all show
             label=shorten(curve.label, 22),
         )
     axes.set_xlim(-0.02, 1.02)
