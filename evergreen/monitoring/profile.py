@@ -8,6 +8,7 @@ gives the Kolmogorov-Smirnov and Wasserstein distances within about 0.001 at 100
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -230,7 +231,7 @@ def _quantiles(ordered: FloatArray) -> FloatArray:
 
 
 def _histogram(ordered: FloatArray) -> Histogram | None:
-    if not np.isfinite(ordered[-1] - ordered[0]):
+    if not math.isfinite(float(ordered[-1]) - float(ordered[0])):
         return None  # the range is wider than a float can tell
     try:
         counts, edges = np.histogram(ordered, bins=BINS)

@@ -20,9 +20,9 @@ from typing import Any, Final, Literal, get_args
 import sqlalchemy as sa
 from sqlalchemy.exc import (
     ArgumentError,
+    DBAPIError,
     IntegrityError,
     NoSuchModuleError,
-    OperationalError,
 )
 
 from evergreen.errors import InputError, RefusedError, UnreachableError
@@ -163,10 +163,10 @@ class PromotionLog:
                         sa.text("LOCK TABLE promotion_log IN SHARE ROW EXCLUSIVE MODE")
                     )
                 yield connection
-        except (OperationalError, OSError) as error:
+        except (DBAPIError, OSError) as error:
             raise self._unreachable(error) from error
 
-    def _unreachable(self, error: OperationalError | OSError) -> UnreachableError:
+    def _unreachable(self, error: DBAPIError | OSError) -> UnreachableError:
         shown = sa.make_url(self.url).render_as_string(hide_password=True)
         reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
         return UnreachableError(f"The promotion log at {shown} cannot be used: {reason}")
@@ -189,7 +189,7 @@ def _connect(url: str) -> sa.Engine:
     except (NoSuchModuleError, ImportError) as error:
         raise InputError(f"The promotion log's database has no driver installed: {error}") from None
     if kind == "sqlite":
-        if parsed.database and parsed.database != ":memory:":
+        if parsed.database and not parsed.database.startswith((":memory:", "file:")):
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         _make_durable(engine)
     return engine
