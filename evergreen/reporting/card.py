@@ -13,7 +13,7 @@ from evergreen.reporting.limits import limits
 from evergreen.reporting.model_tables import evaluated_arms, metric_rows, slice_metrics
 from evergreen.reporting.numbers import NOT_RECORDED, listing, measured, parameters, plain
 from evergreen.reporting.pages import Markdown, markdown_page, without_password
-from evergreen.reporting.wording import headline, severities
+from evergreen.reporting.wording import judgement, performance, severities
 
 MAX_INPUTS = 100
 MAX_IMPORTANT = 10
@@ -45,7 +45,8 @@ def model_card(facts: TrainingFacts) -> str:
         facts=facts,
         contract=contract,
         target_unit=target.unit if target else None,
-        headline=headline(facts),
+        judgement=judgement(facts),
+        performance=performance(facts),
         best=facts.best,
         params=parameters(facts.best.params),
         inputs=[_input(each) for each in contract.features[:MAX_INPUTS]],

@@ -63,8 +63,8 @@ class DataFacts(Value):
 class Registration(Value):
     """What became of the challenger in the registry.
 
-    ``waiting``: the rules passed, a person must approve. ``unchanged``: the rules passed, but
-    the registry already held the same model as champion.
+    ``waiting``: the rules passed, a person must approve. ``unchanged``: the champion is that very
+    model, from the same data, settings and code.
     """
 
     status: Literal["promoted", "waiting", "refused", "unchanged"]

@@ -72,14 +72,6 @@ def correlation(value: float | None) -> str:
     return _fixed(value, 2) if measured(value) else NOT_MEASURABLE
 
 
-def signed(value: float | None, digits: int = 3) -> str:
-    """Write a difference with its sign: "+0.012", "−3.4", "0"."""
-    text = number(value, digits)
-    if not measured(value) or not text.strip("0.,"):
-        return text.lstrip(MINUS)
-    return text if text.startswith(MINUS) else f"+{text}"
-
-
 def count(value: int | None) -> str:
     """Write a whole number with thousands separators."""
     return NOT_RECORDED if value is None else f"{value:,}".replace("-", MINUS)

@@ -96,7 +96,6 @@ def _environment(*, autoescape: bool) -> Environment:
     for each in (
         numbers.number,
         numbers.interval,
-        numbers.signed,
         numbers.plain,
         numbers.correlation,
         numbers.count,

@@ -30,6 +30,20 @@ def headline(facts: TrainingFacts) -> Headline:
     )(facts)
 
 
+def judgement(facts: TrainingFacts) -> str:
+    """Say what the gate said, whatever became of the model afterwards."""
+    rules = facts.verdict.rules
+    failed = [rule for rule in rules if not rule.passed]
+    if facts.verdict.passed:
+        return _passed(facts)
+    if not failed:
+        return facts.verdict.summary
+    said = (
+        f"It fails {len(failed)} of {len(rules)} rules" if len(rules) > 1 else "It fails the rule"
+    )
+    return f"{said} of the gate: {'; '.join(rule.name for rule in failed)}."
+
+
 def performance(facts: TrainingFacts) -> str:
     """Say how good the challenger is on rows it has never seen; empty where nobody can say."""
     evaluation = facts.challenger
@@ -116,7 +130,17 @@ def _unchanged(facts: TrainingFacts) -> Headline:
         "Unchanged",
         f"Version {before} stays the champion of {facts.use_case.name}: this run made the same "
         "model again.",
-        _said(performance(facts)),
+        _said(_asked_again(facts), performance(facts)),
+    )
+
+
+def _asked_again(facts: TrainingFacts) -> str:
+    """A model compared with itself is not better; a refusal of that kind must be explained."""
+    if facts.verdict.passed:
+        return "Same data, settings and code."
+    return (
+        "Same data, settings and code; as no model is better than itself, a failed comparison "
+        f"with the champion changes nothing. {facts.verdict.summary}"
     )
 
 

@@ -50,15 +50,17 @@ def draw_confusion(evaluation: Evaluation) -> Drawing | None:
         "confusion",
         f"{right:,} of {plural(total, 'holdout row')} on the diagonal: predicted right",
         "Actual classes by predicted ones, shaded by the share of the actual class.",
-        "; ".join(
-            f"actual {label}: "
-            + ", ".join(
-                f"{matrix[i][j]} as {other}" for j, other in enumerate(labels) if matrix[i][j]
-            )
-            for i, label in enumerate(labels[:MAX_LABELLED_CLASSES])
-        )
-        + ".",
+        _in_words(matrix, labels[:MAX_LABELLED_CLASSES]),
     )
+
+
+def _in_words(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
+    rows = []
+    for label, row in zip(labels, matrix, strict=False):
+        cells = zip(labels, row, strict=False)
+        counts = ", ".join(f"{count} as {predicted}" for predicted, count in cells if count)
+        rows.append(f"actual {label}: {counts}")
+    return f"{'; '.join(rows)}."
 
 
 def _cells(axes: object, matrix: Sequence[Sequence[int]], size: float | None) -> None:

@@ -65,9 +65,17 @@ def test_the_card_tells_figures_with_intervals_and_limits():
     accuracy = wine_facts().challenger.metrics["accuracy"]
     assert f"{accuracy.estimate:.3f} ({accuracy.low:.3f} to {accuracy.high:.3f})" in card
     assert "a single row moves the accuracy by 2.8 percentage points" in card
-    assert "Version 4 is the new champion of wine and replaces version 3." in card
+    assert "It passed all 3 rules of the gate. On 36 rows it had never seen" in card
     assert "python run.py --pipeline train --config configs/wine.yaml" in card
     assert wine_facts().data.fingerprint in card
+
+
+def test_a_card_tells_what_the_gate_said_but_not_what_may_still_change():
+    card = model_card(waiting(wine_facts()))
+    assert "It passed all 3 rules of the gate." in card
+    assert "--approve" not in card
+    failed = model_card(refused(wine_facts()))
+    assert "It fails 1 of 3 rules of the gate: better than champion 3." in failed
 
 
 def test_unmeasurable_figures_say_so():

@@ -102,9 +102,6 @@ def test_a_moment_is_told_in_utc():
 def test_small_words():
     assert numbers.plural(1, "row") == "1 row"
     assert numbers.plural(12000, "class", "classes") == "12,000 classes"
-    assert numbers.signed(0.012) == "+0.0120"
-    assert numbers.signed(-3.4) == "−3.40"
-    assert numbers.signed(0.0) == "0"
     assert numbers.correlation(-0.414) == "−0.41"
     assert numbers.plain(30.0) == "30"
     assert numbers.plain(1680.0) == "1,680"

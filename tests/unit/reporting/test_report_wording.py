@@ -73,6 +73,17 @@ def test_unchanged():
     said = headline(facts)
     assert (said.tone, said.word) == ("same", "Unchanged")
     assert said.sentence.startswith("Version 3 stays the champion of wine")
+    assert said.reasons[0] == "Same data, settings and code."
+
+
+def test_unchanged_though_the_gate_compared_the_champion_with_itself():
+    facts = refused(wine_facts()).model_copy(
+        update={"registration": Registration(status="unchanged", version="3", champion_before="3")}
+    )
+    said = headline(facts)
+    assert said.word == "Unchanged"
+    assert "no model is better than itself" in said.reasons[0]
+    assert facts.verdict.summary in said.reasons[0]
 
 
 def test_performance_of_a_classifier_and_a_regression():
