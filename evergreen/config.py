@@ -5,16 +5,16 @@ One YAML file becomes one `UseCase`; `evergreen.use_case` reads it and words the
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from evergreen.data.quality_config import Check as Check  # noqa: PLC0414  (re-export)
 from evergreen.data.quality_config import QualityConfig as QualityConfig  # noqa: PLC0414  (re-export)
 from evergreen.data.quality_config import Severity as Severity  # noqa: PLC0414  (re-export)
 from evergreen.data.source_config import Source, source_from_shorthand
+from evergreen.durations import Duration
+from evergreen.serving.settings import ServingConfig
 from evergreen.values import Value
 
 Task = Literal["classification", "regression"]
@@ -23,38 +23,6 @@ Label = str | int | float | bool
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1, description="Makes every random choice repeat.")]
-DURATION = re.compile(r"([0-9]{1,9})\s*([smhdw])")
-
-
-def _duration(value: Any) -> Any:
-    """Read ``90d``, ``6h``, ``30m`` or ``45s`` as a time span; leave the rest to Pydantic."""
-    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-    if isinstance(value, int | float):
-        raise ValueError("needs a unit, such as 90d, 6h, 30m or 45s")  # noqa: TRY004  (Pydantic)
-    if isinstance(value, str) and (written := DURATION.fullmatch(value)):
-        try:
-            return timedelta(**{units[written[2]]: int(written[1])})
-        except OverflowError:
-            raise ValueError("is longer than a calendar can hold") from None
-    return value
-
-
-def _positive_duration(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError("must be longer than nothing, such as 90d, 6h, 30m or 45s")
-    return value
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(
-        _duration,
-        json_schema_input_type=Annotated[
-            str, Field(pattern=f"^{DURATION.pattern}$", examples=["90d", "6h", "30m", "45s"])
-        ],
-    ),
-    AfterValidator(_positive_duration),
-]
 
 
 class DataConfig(Value):
@@ -330,6 +298,7 @@ class UseCase(Value):
         EvaluationConfig(), description="How the holdout is looked at."
     )
     gate: GateConfig = Field(GateConfig(), description="What a challenger must show.")
+    serving: ServingConfig = Field(ServingConfig(), description="What the API takes and limits.")
 
     @model_validator(mode="after")
     def _parts_agree(self) -> UseCase:

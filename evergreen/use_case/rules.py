@@ -63,7 +63,9 @@ def _reference_mistakes(use_case: UseCase) -> Iterator[Mistake]:
     """Refuse references outside the source: orchestrators would resolve and store them."""
     for path, text in _texts(use_case.model_dump(mode="json"), ()):
         if "${" in text:
-            yield Mistake(path, "refers to the environment; only data.source may do that")
+            yield Mistake(
+                path, "refers to the environment; only data.source and serving.log.url may"
+            )
 
 
 def _texts(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[Any, str]]:

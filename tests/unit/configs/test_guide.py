@@ -76,6 +76,8 @@ SECTIONS = [
     ("`training`: which estimators compete", "TrainingConfig"),
     ("`evaluation`: a close look at the holdout", "EvaluationConfig"),
     ("`gate`: good enough?", "GateConfig"),
+    ("`serving`: the API", "ServingConfig"),
+    ("Prediction log", "PredictionLogConfig"),
 ]
 
 
