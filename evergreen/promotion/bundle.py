@@ -189,8 +189,10 @@ def write_bundle(
     return Bundle(Path(folder).absolute(), manifest)
 
 
-def open_bundle(folder: Path | str) -> Bundle:
+def open_bundle(folder: Path | str, title: str | None = None) -> Bundle:
     """Return the bundle in a folder, after comparing every file with its checksum.
+
+    ``title`` is what messages call it, instead of the folder.
 
     Raises
     ------
@@ -200,40 +202,41 @@ def open_bundle(folder: Path | str) -> Bundle:
         If a file cannot be read.
     """
     folder = Path(folder).absolute()
-    manifest = _read_manifest(folder)
+    title = title or f"The bundle {folder}"
+    manifest = _read_manifest(folder, title)
     for part in (*PARTS, *PARTS_TO_READ):
         if part not in manifest.files:
-            raise InputError(f"The bundle {folder} is incomplete: its manifest lacks {part}.")
+            raise InputError(f"{title} is incomplete: its manifest lacks {part}.")
     for name, expected in manifest.files.items():
         path = folder / name
         if not path.resolve().is_relative_to(folder.resolve()):
-            raise InputError(f"The bundle {folder} names a file outside of itself: {name}.")
+            raise InputError(f"{title} names a file outside of itself: {name}.")
         if not path.is_file():
-            raise InputError(f"The bundle {folder} is incomplete: {name} is missing.")
+            raise InputError(f"{title} is incomplete: {name} is missing.")
         if _sha256(path) != expected:
             raise InputError(
-                f"The bundle {folder} is damaged: {name} is not the file that was written (its "
-                "SHA-256 differs). Fetch it again, or train anew."
+                f"{title} is damaged: {name} is not the file that was written (its SHA-256 "
+                "differs). Fetch it again, or train anew."
             )
     return Bundle(folder, manifest)
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def _read_manifest(folder: Path, title: str) -> Manifest:
     path = folder / MANIFEST
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text)
     except FileNotFoundError:
-        raise InputError(f"{folder} is no bundle: it has no {MANIFEST}.") from None
+        raise InputError(f"{title} is none: it has no {MANIFEST}.") from None
     except OSError as error:
         raise UnreachableError(f"Cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
-        raise InputError(f"The bundle {folder} is damaged: {MANIFEST} is no JSON.") from error
+        raise InputError(f"{title} is damaged: {MANIFEST} is no JSON.") from error
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         raise InputError(
-            f"The bundle {folder} has format {found!r}; this version reads format {FORMAT}. "
-            "Use the version that wrote it, or train again."
+            f"{title} has format {found!r}; this version reads format {FORMAT}. Use the version "
+            "that wrote it, or train again."
         )
     return _read_value(Manifest, path, text)
 

@@ -109,7 +109,8 @@ class Registry:
             temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
             try:
                 fetched = versions.download(self.tracking_uri, model, temporary)
-                open_bundle(fetched)
+                title = f"The bundle of version {number} of {name!r} ({model.bundle_uri})"
+                open_bundle(fetched, title)
                 fetched.rename(target)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -240,7 +241,9 @@ class Registry:
         """
         with self._lock(name), self._store() as client:
             done = [self._resolve(client, intent) for intent in self.log.open_intents(name)]
-            return (*(text for text in done if text), *versions.remove_leftovers(client, name))
+            spared = {str(intent.to_version) for intent in self.log.open_intents(name)}
+            removed = versions.remove_leftovers(client, name, spared)
+            return (*(text for text in done if text), *removed)
 
     # --- inside ---------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,8 +83,11 @@ def create(
 def download(tracking_uri: str, model: RegisteredModel, folder: Path) -> Path:
     """Copy a version's files into a folder inside ``folder``, and return it."""
     import mlflow.artifacts
+    from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
     from mlflow.exceptions import MlflowException
 
+    if not MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.is_set():
+        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)  # it would draw into every log
     try:
         found = mlflow.artifacts.download_artifacts(
             artifact_uri=model.bundle_uri, dst_path=str(folder), tracking_uri=tracking_uri
@@ -96,11 +100,14 @@ def download(tracking_uri: str, model: RegisteredModel, folder: Path) -> Path:
         ) from error
 
 
-def remove_leftovers(client: MlflowClient, name: str) -> list[str]:
-    """Remove versions that no decision knows, and uploads that became no version."""
+def remove_leftovers(client: MlflowClient, name: str, spared: Collection[str]) -> list[str]:
+    """Remove versions that no decision knows, and uploads that became no version.
+
+    ``spared`` are versions that a decision is under way about.
+    """
     removed = []
     kept = set()
-    held = set(aliases(client, name).values())
+    held = {*aliases(client, name).values(), *spared}
     for version in _search(client, name):
         model = version.tags.get(tag.LOGGED_MODEL)
         if model is None or tag.DECISION in version.tags or str(version.version) in held:

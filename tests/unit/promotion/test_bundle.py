@@ -147,7 +147,7 @@ def test_a_damaged_manifest_is_noticed(folder, text):
 
 
 def test_a_folder_without_a_manifest_is_no_bundle(tmp_path):
-    with pytest.raises(InputError, match=r"is no bundle: it has no manifest\.json"):
+    with pytest.raises(InputError, match=r"is none: it has no manifest\.json"):
         open_bundle(tmp_path)
 
 
