@@ -164,7 +164,7 @@ AFTER_HEAD = [
     ("gate: {champion: {mode: beter}}", "6  gate.champion.mode: 'beter' is not allowed; did you "),
     ("gate: {baseline: yes}", "6  gate.baseline: 'yes' is not allowed; expected a mapping with"),
     ("gate: {baseline: null, champion: null}", "6  gate: there is no rule"),
-    ("description: ${HOME}", "6  description: refers to the environment; only data.source may"),
+    ("description: ${HOME}", "6  description: refers to the environment; only data.source and"),
     ("name: other", "1  name: written twice, in lines 1 and 6; keep one of the two"),
     ("? [a]\n: 1", "shop.yaml  the key in line 6 is a list or a mapping; use text"),
     ("gate: !!set {a}", "6  gate: the tag !!set has no meaning here"),
