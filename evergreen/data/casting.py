@@ -14,13 +14,7 @@ import pandas as pd
 from pandas.api import types as dtypes
 
 from evergreen.config import ColumnType
-
-TRUE_WORDS = frozenset({"true", "yes", "t", "y", "1", "1.0"})
-FALSE_WORDS = frozenset({"false", "no", "f", "n", "0", "0.0"})
-
-# Numbers read as times since 1970 (POSIX): the magnitude tells seconds from milli-, micro- and
-# nanoseconds for every date between 1973 and 5138.
-_EPOCH_SCALES = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (1e20, 1e-3))
+from evergreen.data.words import EPOCH_SCALES, FALSE_WORDS, TRUE_WORDS
 
 
 def cast(values: pd.Series, column_type: ColumnType, date_format: str | None = None) -> pd.Series:
@@ -127,7 +121,7 @@ def as_timestamp(values: pd.Series, date_format: str | None = None) -> pd.Series
 def _since_1970(numbers: pd.Series) -> pd.Series:
     seconds = numbers.to_numpy()
     micros = np.full(len(seconds), np.nan)
-    for bound, scale in reversed(_EPOCH_SCALES):
+    for bound, scale in reversed(EPOCH_SCALES):
         within = np.abs(seconds) < bound
         micros[within] = seconds[within] * scale
     known = np.isfinite(micros)
