@@ -38,7 +38,7 @@ def finite(values: FloatArray) -> FloatArray:
 
 
 def _missing_where_any_is(truth: Callable[..., Any]) -> Callable[..., FloatArray]:
-    """Make a true-or-false function of arrays missing where one of its arguments is."""
+    """Make a function of arrays missing where one of its arguments is."""
 
     def apply(*arguments: FloatArray) -> FloatArray:
         missing = reduce(np.logical_or, [np.isnan(argument) for argument in arguments])
@@ -74,7 +74,8 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
         "multiply": Operation(np.multiply, 2, 2),
         "divide": Operation(np.divide, 2, 2),
         "modulo": Operation(np.mod, 2, 2),  # of the divisor's sign, as Python's
-        "power": Operation(np.power, 2, 2),
+        # NumPy's 1 ** NaN and NaN ** 0 are 1.
+        "power": Operation(_missing_where_any_is(np.power), 2, 2),
         "negative": Operation(np.negative, 1, 1),
         "less": _truth(np.less, 2, 2),
         "less_equal": _truth(np.less_equal, 2, 2),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +13,21 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from evergreen.errors import InputError
 from evergreen.expressions import Expression, parse_derived
+from evergreen.expressions.operations import finite
+from evergreen.features.calendar import date_parts, part_key, split_moments
 
 FloatArray = npt.NDArray[np.float64]
+
+# Trees work in single precision and refuse what does not fit; greater numbers count as this one.
+LARGEST: Final = float(np.finfo(np.float32).max)
 
 
 class DeriveColumns(TransformerMixin, BaseEstimator):
     """Compute derived columns, and lay out the ones that are used: numbers, categories, dates.
 
     Takes a frame with at least the input columns, in any order; returns a frame of float64,
-    object (text or None) and datetime64 columns, without those that were only read.
+    object (text or None) and datetime64 columns, without those that were only read. Infinite
+    numbers are missing, and numbers too large for single precision become its largest.
 
     Parameters
     ----------
@@ -62,7 +68,7 @@ class DeriveColumns(TransformerMixin, BaseEstimator):
         expressions = self.expressions()
         read = {name for expression in expressions.values() for name in expression.columns}
         numbers = {
-            name: _column(X, name).to_numpy(dtype=np.float64, na_value=np.nan)
+            name: finite(_column(X, name).to_numpy(dtype=np.float64, na_value=np.nan))
             for name in dict.fromkeys([*self.numbers, *sorted(read)])
             if name not in expressions
         }
@@ -70,7 +76,7 @@ class DeriveColumns(TransformerMixin, BaseEstimator):
             numbers[name] = expression.evaluate(numbers)
         categories = {name: _as_text(_column(X, name)) for name in self.categories}
         dates = {name: _as_utc(_column(X, name)) for name in self.dates}
-        kept = {name: numbers[name] for name in self.numbers}
+        kept = {name: np.clip(numbers[name], -LARGEST, LARGEST) for name in self.numbers}
         return pd.DataFrame({**kept, **categories, **dates}, index=X.index)
 
     def expressions(self) -> dict[str, Expression]:
@@ -99,21 +105,19 @@ class DateParts(TransformerMixin, BaseEstimator):
     def transform(self, X: pd.DataFrame) -> FloatArray:
         """Return rows × (columns × parts), all parts of the first column first."""
         check_is_fitted(self, "n_features_in_")
-        columns = [_date_part(X[name], part) for name in X.columns for part in self.parts]
-        return np.column_stack(columns)
+        expressions = date_parts(self.parts)
+        parts: list[FloatArray] = []
+        for name in X.columns:
+            values = split_moments(X[name].to_numpy())
+            for key, expression in expressions.items():
+                values[key] = expression.evaluate(values)
+            parts += [values[part_key(part)] for part in self.parts]
+        return np.column_stack(parts)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[Any]:
         """Return ``column.part`` for each feature."""
         names = self.feature_names_in_ if input_features is None else input_features
         return np.array([f"{name}.{part}" for name in names for part in self.parts], dtype=object)
-
-
-def _date_part(column: pd.Series[Any], part: str) -> FloatArray:
-    if part == "epoch_days":
-        values = (column - pd.Timestamp(0)) / pd.Timedelta(days=1)
-    else:
-        values = getattr(column.dt, part)
-    return np.asarray(values, dtype=np.float64)
 
 
 def _column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:

@@ -54,7 +54,7 @@ def _columns_of_features(branch: Pipeline, columns: list[str]) -> list[str]:
     widths = [1] * len(columns)
     encoder = branch.named_steps.get("encode")
     if isinstance(encoder, OneHotEncoder):
-        widths = _one_hot_widths(encoder)
+        widths = one_hot_widths(encoder)
     if "parts" in branch.named_steps:
         parts: DateParts = branch.named_steps["parts"]
         widths = [len(parts.parts)] * len(columns)
@@ -65,7 +65,7 @@ def _columns_of_features(branch: Pipeline, columns: list[str]) -> list[str]:
     return sources
 
 
-def _one_hot_widths(encoder: OneHotEncoder) -> list[int]:
+def one_hot_widths(encoder: OneHotEncoder) -> list[int]:
     """Return how many features each category column became; rare levels share one."""
     widths = []
     for levels, rare in zip(encoder.categories_, encoder.infrequent_categories_, strict=True):
