@@ -18,11 +18,11 @@ class PredictionRecord(msgspec.Struct, tag="prediction", kw_only=True, gc=False)
     """
 
     request_id: str
-    model: str
     version: str | None
     inputs: dict[str, Any]
     prediction: Scalar
     row: int = 0
+    model: str = ""  # filled in by the log
     time: float = msgspec.field(default_factory=time.time)  # seconds since 1970, UTC
     key_id: str | None = None
     arm: str = "champion"
@@ -38,10 +38,10 @@ class PredictionBatch(msgspec.Struct, kw_only=True, gc=False):
     """
 
     request_id: str
-    model: str
     version: str | None
     inputs: dict[str, list[Any]]
     predictions: list[Any]
+    model: str = ""
     time: float = msgspec.field(default_factory=time.time)
     key_id: str | None = None
     arm: str = "champion"
@@ -53,16 +53,23 @@ class PredictionBatch(msgspec.Struct, kw_only=True, gc=False):
     def __len__(self) -> int:
         return len(self.predictions)
 
+    def require_even(self) -> None:
+        """Raise ``ValueError`` where columns are not of one length."""
+        rows = len(self.predictions)
+        lengths = {name: len(values) for name, values in self.inputs.items()}
+        if self.probabilities is not None:
+            lengths["probabilities"] = len(self.probabilities)
+        if uneven := [name for name, length in lengths.items() if length != rows]:
+            raise ValueError(f"{uneven[0]!r} has {lengths[uneven[0]]} rows, predictions {rows}")
+
     def records(self) -> Iterator[PredictionRecord]:
         """Yield one record per row."""
-        names = tuple(self.inputs)
-        columns = zip(*self.inputs.values(), strict=True)
-        for position, values in enumerate(columns):
+        for position in range(len(self.predictions)):
             yield PredictionRecord(
                 request_id=self.request_id,
                 model=self.model,
                 version=self.version,
-                inputs=dict(zip(names, values, strict=True)),
+                inputs={name: self.inputs[name][position] for name in self.inputs},
                 prediction=self.predictions[position],
                 row=self.first_row + position,
                 time=self.time,
@@ -80,6 +87,7 @@ class FeedbackRecord(msgspec.Struct, tag="feedback", kw_only=True, gc=False):
     request_id: str
     label: Scalar
     row: int = 0
+    model: str = ""
     time: float = msgspec.field(default_factory=time.time)
     key_id: str | None = None
 

@@ -1,0 +1,82 @@
+"""From a record in memory to the line that the spool keeps."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from evergreen.serving.readable_log import ReadableLog
+from evergreen.serving.records import PredictionBatch, PredictionRecord, Record
+from evergreen.serving.redaction import Redaction
+from evergreen.serving.spool import to_line
+
+_NUL: Final = b"\\u0000"
+
+
+def encode(
+    record: Record | PredictionBatch,
+    model: str,
+    redaction: Redaction,
+    readable: ReadableLog | None = None,
+) -> list[bytes]:
+    """Return one line per row, redacted; ``model`` is filled in where the record has none.
+
+    Numbers that are not finite become null. Characters that PostgreSQL cannot hold (NUL, lone
+    surrogates) are replaced by U+FFFD.
+    """
+    if not record.model:
+        record.model = model
+    lines = []
+    for row in _rows(record):
+        if isinstance(row, PredictionRecord):
+            if redaction:
+                row.inputs = redaction(row.inputs)
+            if readable is not None:
+                readable.add(row)
+        lines.append(to_line(_json(row)))
+    return lines
+
+
+def _rows(record: Record | PredictionBatch) -> Iterable[Record]:
+    return record.records() if isinstance(record, PredictionBatch) else (record,)
+
+
+def _json(row: Record) -> bytes:
+    try:
+        content = _ENCODER.encode(row)
+    except (UnicodeEncodeError, OverflowError, TypeError):
+        return _carefully(row)
+    return _carefully(row) if _NUL in content else content
+
+
+def _carefully(row: Record) -> bytes:
+    """Encode what msgspec or PostgreSQL does not take: odd characters, huge integers."""
+    fields = {"type": row.__struct_config__.tag, **_mend(msgspec.structs.asdict(row))}
+    return json.dumps(fields, separators=(",", ":")).encode()
+
+
+def _mend(value: Any) -> Any:
+    value = _plain(value)
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {_mend(str(key)): _mend(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mend(item) for item in value]
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy's scalars and arrays into Python's; what JSON does not know becomes text."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    known = value is None or isinstance(value, str | bool | int | float | dict | list | tuple)
+    return value if known else str(value)
+
+
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=_plain)
