@@ -35,7 +35,9 @@ def train(use_case: UseCase, command: str) -> None:
     raw_table = load_table(use_case.data)
     contract = define_contract(raw_table, use_case)
     table_quality, data_report = check_quality(raw_table, contract, use_case, today)
-    training_rows, holdout_rows, data = split_table(raw_table, contract, table_quality, use_case)
+    training_rows, holdout_rows, data = split_table(
+        raw_table, contract, table_quality, data_report, use_case
+    )
 
     search = search_candidates(training_rows, data, **training)
     challenger, baseline = fit_challenger(training_rows, data, search, **training)

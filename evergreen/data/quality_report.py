@@ -36,8 +36,15 @@ class QualityReport(Value):
         """The findings that stop a run."""
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
-    def require(self) -> None:
-        """Raise `RefusedError` with every error's message, if there is any."""
+    def require(self, report: str | None = None) -> None:
+        """Raise `RefusedError` with every error's message, if there is any.
+
+        ``report`` is where the whole report can be read; the message ends with it.
+        """
         if self.errors:
-            lines = "\n".join(f"  - {finding.message}" for finding in self.errors)
-            raise RefusedError(f"The table fails {len(self.errors)} quality check(s):\n{lines}")
+            number = len(self.errors)
+            lines = [f"The table fails {number} quality check{'s' if number > 1 else ''}:"]
+            lines += [f"  - {finding.message}" for finding in self.errors]
+            if report is not None:
+                lines.append(f"Data report: {report}")
+            raise RefusedError("\n".join(lines))

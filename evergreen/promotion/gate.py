@@ -159,7 +159,7 @@ def _not_worse(metric: Metric, gain: Interval, margin: float, confidence: float)
         figure=gain.estimate,
         low=gain.low,
         high=gain.high,
-        bound=-margin,
+        bound=0.0 - margin,  # 0, not -0
         passed=low is not None and (low > -margin or _equal(low, -margin)),
         reason=wording.not_worse_reason(metric, confidence, gain, margin),
     )

@@ -120,6 +120,7 @@ def _names(parts: list[SliceResult]) -> str:
 
 def _told_apart(figure: float, bound: float) -> tuple[str, str]:
     """Write both numbers with as many digits as it takes to see which is greater."""
+    figure, bound = figure + 0.0, bound + 0.0  # -0 is 0
     digits = 4
     if not math.isclose(figure, bound, rel_tol=1e-9):
         while digits < 10 and f"{figure:.{digits}g}" == f"{bound:.{digits}g}":

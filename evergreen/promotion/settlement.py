@@ -31,6 +31,11 @@ def settle(
     """
     name = bundle.manifest.use_case
     registry.reconcile(name)
+    if not verdict.passed:  # also where the champion is this very model and the gate is stricter
+        estimates = {key: each.estimate for key, each in bundle.figures.metrics.items()}
+        return registry.refuse(
+            name, verdict, who, figures=estimates, run_id=run_id, zenml_run=zenml_run
+        )
     champion = registry.champion(name)
     if champion is not None and champion.training_key == bundle.training_key:
         previous = registry.aliased(name, "previous")
@@ -42,11 +47,6 @@ def settle(
             run_id=run_id,
             message=f"Version {champion.version} of {name!r}, the champion, is this very model: "
             "same data, settings and code.",
-        )
-    if not verdict.passed:
-        estimates = {key: each.estimate for key, each in bundle.figures.metrics.items()}
-        return registry.refuse(
-            name, verdict, who, figures=estimates, run_id=run_id, zenml_run=zenml_run
         )
     waiting = registry.aliased(name, CHALLENGER)
     known = waiting is not None and waiting.training_key == bundle.training_key

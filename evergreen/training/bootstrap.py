@@ -101,8 +101,9 @@ def paired_gain(
     if ours is None or theirs is None:
         return UNMEASURED
     first, second = _draws(statistics, len(challenger), challenger.groups, resamples, seed)
-    gain = metric.sign * _difference(np.array([ours]), np.array([theirs]))
-    gains = metric.sign * _difference(first, second)
+    # Adding 0 makes the -0 of an error that stays the same a plain 0.
+    gain = metric.sign * _difference(np.array([ours]), np.array([theirs])) + 0.0
+    gains = metric.sign * _difference(first, second) + 0.0
     return _interval(float(gain[0]), gains, 1 - confidence, resamples)
 
 

@@ -58,10 +58,7 @@ def check_quality(
     announce("Check the data")
     frame = raw_table.read()
     quality = check_table(frame, contract, use_case)
-    page = data_report(conform(frame, contract), contract, quality)
-    if quality.errors:  # the run ends in the next step; its report must be there
-        (report_folder(use_case.name) / "data.html").write_text(page, encoding="utf-8")
-    return quality, HTMLString(page)
+    return quality, HTMLString(data_report(conform(frame, contract), contract, quality))
 
 
 @step(
@@ -73,19 +70,28 @@ def check_quality(
     },
 )
 def split_table(
-    raw_table: Dataset, contract: Contract, table_quality: QualityReport, use_case: UseCase
+    raw_table: Dataset,
+    contract: Contract,
+    table_quality: QualityReport,
+    table_report: HTMLString,
+    use_case: UseCase,
 ) -> tuple[
     Annotated[Dataset, "training_rows"],
     Annotated[Dataset, "holdout_rows"],
     Annotated[DataFacts, "data_facts"],
 ]:
-    """Set the holdout aside; it is opened once, by the final evaluation."""
-    table_quality.require()
+    """Set the holdout aside; it is opened once, by the final evaluation.
+
+    The run ends here where a quality check says no.
+    """
+    require_quality(table_quality, table_report, use_case)
     announce("Set the holdout aside")
     frame = conform(raw_table.read(), contract)
     frame = frame[frame[contract.target].notna()]
     split = split_holdout(frame, contract, use_case.split)
     quality = merge(table_quality, check_split(frame, split, contract, use_case))
+    if quality.errors:
+        require_quality(quality, data_report(frame, contract, quality), use_case)
     training_rows = Dataset.write(
         frame.iloc[split.train], scratch_file("training.parquet"), f"{raw_table.source} (training)"
     )
@@ -104,3 +110,11 @@ def split_table(
         quality=quality,
     )
     return training_rows, holdout_rows, facts
+
+
+def require_quality(quality: QualityReport, page: str, use_case: UseCase) -> None:
+    """Raise `RefusedError` where a check says no, after writing the report that its text names."""
+    if quality.errors:
+        path = report_folder(use_case.name) / "data.html"
+        path.write_text(page, encoding="utf-8")
+        quality.require(str(path))

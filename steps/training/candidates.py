@@ -26,7 +26,6 @@ def search_candidates(
     split: SplitConfig,
 ) -> Annotated[SearchResult, "search"]:
     """Tune every candidate by cross-validation on the training rows."""
-    data_facts.quality.require()
     announce("Search the candidates")
     return search.search_candidates(
         training_rows,

@@ -351,6 +351,14 @@ def test_a_failing_challenger_is_not_registered_but_logged(settled, registry):
         registry.version("settle_fail", "2")
 
 
+def test_a_stricter_gate_refuses_the_champions_own_training(settled, registry):
+    settled("settle_strict", "a", None)
+    outcome = settled("settle_strict", "a", None, passed=False)
+    assert (outcome.status, outcome.version, outcome.champion) == ("refused", None, "1")
+    assert "Version 1 stays champion" in outcome.message
+    assert _actions(registry, "settle_strict") == ["intent", "promoted", "refused"]
+
+
 def test_a_first_challenger_that_fails_leaves_no_champion(settled, registry):
     outcome = settled("settle_none", "a", None, passed=False)
     assert (outcome.status, outcome.champion) == ("refused", None)

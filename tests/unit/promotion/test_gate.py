@@ -133,6 +133,15 @@ def test_baseline_with_a_worse_an_equal_and_a_better_challenger(challenger, pass
     assert result.rules[0].low <= result.rules[0].figure <= result.rules[0].high
 
 
+@pytest.mark.parametrize("metric", ["log_loss", "accuracy"])
+def test_no_gain_is_a_plain_zero(metric):
+    for rule in ({"champion": {}}, {"champion": {"mode": "not_worse"}}):
+        result = verdict(gate(**rule), champion=GOOD, version="1", metric=metric)
+        (found,) = result.rules
+        assert "-0" not in result.model_dump_json() + found.reason
+        assert "exactly as good as the champion" in found.reason
+
+
 def test_baseline_gain_must_surely_exceed_the_least_gain():
     gain = verdict(gate(baseline={}), baseline=USELESS).rules[0]
     assert verdict(gate(baseline={"min_gain": gain.low * 0.99}), baseline=USELESS).passed
