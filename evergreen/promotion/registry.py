@@ -30,7 +30,7 @@ from evergreen.promotion.registration import (
     RegisteredModel,
     Registration,
 )
-from evergreen.promotion.store import mlflow_errors, open_client
+from evergreen.promotion.store import mlflow_errors, open_client, require_reachable, shown
 from evergreen.promotion.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -330,12 +330,13 @@ class Registry:
             every = ", ".join(versions.numbers(client, name)) or "none"
             raise InputError(
                 f"{name!r} has no version or alias {version!r} in the registry at "
-                f"{self.tracking_uri}; there are: {every}."
+                f"{shown(self.tracking_uri)}; there are: {every}."
             )
         return found
 
     @contextmanager
     def _store(self) -> Iterator[MlflowClient]:
+        require_reachable(self.tracking_uri)
         client = self.client
         with mlflow_errors(self.tracking_uri):
             yield client

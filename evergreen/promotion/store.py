@@ -136,7 +136,7 @@ def _create_database(home: Home, database: Path) -> None:
     """Build the tables, with the default experiment's files under ``home`` as well.
 
     They are built in a file beside, which takes its place when it is complete: a run that is
-    killed meanwhile leaves nothing half-built, and of two runs the first one wins.
+    killed meanwhile leaves no half-built store, and of two runs the first one wins.
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 

@@ -1,0 +1,90 @@
+"""MLflow's own servers, as subprocesses on a free port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from tests.support.postgres import free_port
+
+PATIENCE = 90.0
+
+
+@contextmanager
+def scoring_server(model: Path, folder: Path) -> Iterator[str]:
+    """Serve a model as ``mlflow models serve`` does, from the working directory ``folder``."""
+    port = free_port()
+    command = ["models", "serve", "-m", str(model), "--env-manager", "local", "-p", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with _started([*command, "-h", "127.0.0.1"], folder, f"{url}/ping"):
+        yield url
+
+
+@contextmanager
+def tracking_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run a tracking server with its store and its artifacts in ``folder``."""
+    port = free_port()
+    command = [
+        "server",
+        f"--backend-store-uri=sqlite:///{folder / 'mlflow.db'}",
+        f"--artifacts-destination={folder / 'artifacts'}",
+        "--host=127.0.0.1",
+        f"--port={port}",
+        "--workers=1",
+    ]
+    url = f"http://127.0.0.1:{port}"
+    with _started(command, folder, f"{url}/health") as process:
+        yield url, process
+
+
+@contextmanager
+def _started(command: list[str], folder: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH",)}
+    environment |= {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *command],
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait(process, url, log)
+        yield process
+    finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server and its workers."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended:\n{log.read_text()}")
+        try:
+            if httpx.get(url, timeout=2).is_success:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    raise RuntimeError(f"the server did not answer in {PATIENCE:g} s:\n{log.read_text()}")
