@@ -1,0 +1,178 @@
+"""Following an alias: when it moves, the version that it names is loaded beside and swapped in."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from evergreen.errors import EvergreenError, InputError, UnreachableError
+from evergreen.serving.artifacts import bundle_folder
+from evergreen.serving.holder import ModelHolder, Served
+from evergreen.serving.registry_reader import Located, RegistryReader, locate
+
+if TYPE_CHECKING:
+    from evergreen.serving.runtime import Runtime
+
+INTERVAL: Final = 3.0  # seconds between looks
+RETRY: Final = 60.0  # seconds until a bundle that was no good is tried again
+
+logger = logging.getLogger(__name__)
+
+
+class Watcher:
+    """Keeps a holder at the version that an alias names, or loads one version for good.
+
+    Whatever goes wrong, the model that serves goes on serving; why the other one does not stands
+    in `ModelHolder.failure` and in the log.
+
+    Parameters
+    ----------
+    load
+        Verifies a bundle folder, replays its golden rows and returns a runtime; see
+        `evergreen.serving.runtime.load_runtime`.
+    cache
+        Folder for bundles that must be fetched.
+    """
+
+    def __init__(
+        self,
+        holder: ModelHolder,
+        registry: RegistryReader,
+        name: str,
+        load: Callable[[Path], Runtime],
+        *,
+        cache: Path,
+        alias: str = "champion",
+        version: str | None = None,
+        interval: float = INTERVAL,
+    ) -> None:
+        self.holder = holder
+        self.registry = registry
+        self.name = name
+        self.alias = None if version is not None else alias
+        self.version = version
+        self.interval = interval
+        self._load = load
+        self._cache = cache
+        self._served: Located | None = None
+        self._refused: Located | None = None  # the last one that was no good
+        self._refused_at = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="registry-watcher", daemon=True)
+
+    def load_first(self) -> Served:
+        """Load what is to be served, before anything is answered.
+
+        Raises
+        ------
+        InputError
+            If there is no such model, version or alias, or its bundle is no good.
+        UnreachableError
+            If registry or files cannot be reached.
+        """
+        located = self._locate()
+        return self._swap(located)
+
+    def start(self) -> None:
+        """Look every few seconds from now on; a fixed version needs no looking."""
+        if self.alias is not None:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=1.0)
+
+    def check(self) -> bool:
+        """Look once; return whether another version serves now. Failures are reported only."""
+        located = None
+        try:
+            located = self._locate()
+            if located == self._served:
+                self._recovered()
+                return False
+            if located == self._refused and time.monotonic() < self._refused_at + RETRY:
+                return False
+            self._swap(located)
+        except (UnreachableError, OSError) as error:
+            self._report(located, str(error))
+        except Exception as error:  # the model that serves must go on, whatever a bundle does
+            self._refused, self._refused_at = located, time.monotonic()
+            if not isinstance(error, EvergreenError):
+                logger.exception("Loading %s failed", located)
+            self._report(located, str(error) or type(error).__name__)
+        else:
+            return True
+        return False
+
+    def _locate(self) -> Located:
+        alias = self.alias or "champion"
+        return locate(self.registry, self.name, alias=alias, version=self.version)
+
+    def _swap(self, located: Located) -> Served:
+        folder = bundle_folder(self.registry, located, self._cache)
+        runtime = self._load(folder)
+        if runtime.contract.use_case != self.name:
+            raise InputError(
+                f"Version {located.version} of {self.name!r} holds a model of "
+                f"{runtime.contract.use_case!r}: it was registered under the wrong name."
+            )
+        before = self._served
+        served = self.holder.swap(runtime, located.version, self.alias)
+        self._served, self._refused = located, None
+        if before is not None:
+            logger.warning(
+                "Version %s of %r serves now, after version %s",
+                located.version,
+                self.name,
+                before.version,
+            )
+        return served
+
+    def _recovered(self) -> None:
+        """The alias names what serves: whatever was wrong before has passed."""
+        self._refused = None
+        if self.holder.failure is not None:
+            self.holder.clear_failure()
+            logger.warning("The registry names what serves; all is well again")
+
+    def _report(self, located: Located | None, reason: str) -> None:
+        known = self.holder.failure
+        version = None if located is None else located.version
+        if known is None or (known.version, known.reason) != (version, reason):
+            kept = self._served.version if self._served is not None else None
+            logger.error("Version %s stays: %s", kept, reason)
+        self.holder.report(version, reason)
+
+    def _run(self) -> None:
+        # Processes that started together should not all ask at the same moment.
+        while not self._stopping.wait(self.interval * random.uniform(0.8, 1.2)):  # noqa: S311
+            self.check()
+
+
+def load_folder(
+    holder: ModelHolder, folder: Path, load: Callable[[Path], Runtime], name: str | None = None
+) -> Served:
+    """Serve the bundle in a folder, of the model ``name`` where one is given.
+
+    Raises
+    ------
+    InputError
+        If the bundle is no good, or of another model.
+    UnreachableError
+        If it cannot be read.
+    """
+    if not folder.is_dir():
+        raise InputError(f"There is no bundle folder {folder}.")
+    runtime = load(folder)
+    if name is not None and runtime.contract.use_case != name:
+        raise InputError(
+            f"The bundle {folder} is of {runtime.contract.use_case!r}, not of {name!r}."
+        )
+    return holder.swap(runtime)
