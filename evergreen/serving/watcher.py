@@ -33,7 +33,7 @@ class Watcher:
     Parameters
     ----------
     load
-        Verifies a bundle folder, replays its golden rows and returns a runtime; see
+        Verifies a bundle folder, replays its golden rows and returns its runtime; see
         `evergreen.serving.runtime.load_runtime`.
     cache
         Folder for bundles that must be fetched.
@@ -44,7 +44,7 @@ class Watcher:
         holder: ModelHolder,
         registry: RegistryReader,
         name: str,
-        load: Callable[[Path], Runtime],
+        load: Callable[[Path, str | None], Runtime],
         *,
         cache: Path,
         alias: str = "champion",
@@ -117,7 +117,7 @@ class Watcher:
 
     def _swap(self, located: Located) -> Served:
         folder = bundle_folder(self.registry, located, self._cache)
-        runtime = self._load(folder)
+        runtime = self._load(folder, located.version)
         if runtime.contract.use_case != self.name:
             raise InputError(
                 f"Version {located.version} of {self.name!r} holds a model of "
@@ -157,7 +157,10 @@ class Watcher:
 
 
 def load_folder(
-    holder: ModelHolder, folder: Path, load: Callable[[Path], Runtime], name: str | None = None
+    holder: ModelHolder,
+    folder: Path,
+    load: Callable[[Path, str | None], Runtime],
+    name: str | None = None,
 ) -> Served:
     """Serve the bundle in a folder, of the model ``name`` where one is given.
 
@@ -170,7 +173,7 @@ def load_folder(
     """
     if not folder.is_dir():
         raise InputError(f"There is no bundle folder {folder}.")
-    runtime = load(folder)
+    runtime = load(folder, None)
     if name is not None and runtime.contract.use_case != name:
         raise InputError(
             f"The bundle {folder} is of {runtime.contract.use_case!r}, not of {name!r}."
