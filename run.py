@@ -12,9 +12,10 @@ import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 from evergreen import __version__
-from evergreen.errors import ExitCode
+from evergreen.errors import ExitCode, InputError
 from evergreen.paths import Home
 
 PIPELINES = ("train",)
@@ -33,21 +34,26 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = parse(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        return dispatch(options)
-    except KeyboardInterrupt:
-        print("Interrupted; nothing half-written was kept.", file=sys.stderr)
-        return ExitCode.INTERRUPTED
+        return dispatch(parse(words))
+    except SystemExit:
+        raise
     except BaseException as error:
-        if isinstance(error, SystemExit):
-            raise
-        return explain_failure(error, options)
+        return explain_failure(error, as_json="--json" in words)
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; a mistake ends the process with exit code 2."""
-    parser = argparse.ArgumentParser(
+class Parser(argparse.ArgumentParser):
+    """Raises `InputError` for a mistake, which is then told like any other."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and where the options are explained."""
+        raise InputError(f"{self.prog}: {message}. All options: python {self.prog} --help")
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; raise `InputError` for a mistake."""
+    parser = Parser(
         prog="run.py",
         description="Keep a tabular model fresh: one YAML file in, a judged model out.",
         epilog=EPILOG,
@@ -85,10 +91,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     show.add_argument("--json", action="store_true", help="one JSON object on standard output")
     show.add_argument("--quiet", action="store_true", help="only the verdict")
     show.add_argument("--verbose", action="store_true", help="also what ZenML and MLflow say")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(words)
+    if options.reason and not options.reject:
+        parser.error("--reason goes with --reject")
     if options.quiet and options.verbose:
         parser.error("--quiet and --verbose exclude each other")
-    words = sys.argv[1:] if arguments is None else list(arguments)
     options.command = shlex.join(["python", "run.py", *words])
     return options
 
@@ -123,18 +130,26 @@ def emit(content: dict[str, dict[str, str]], options: argparse.Namespace) -> int
     return ExitCode.DONE
 
 
-def explain_failure(error: BaseException, options: argparse.Namespace) -> int:
+def explain_failure(error: BaseException, *, as_json: bool) -> int:
     """Print the one message that a failure deserves and return its exit code."""
-    from evergreen.faults import as_product_error
-
-    home = Home.locate()
-    known = as_product_error(error, str(home.root))
-    code = known.exit_code if known is not None else ExitCode.INTERNAL
-    message = str(known) if known is not None else internal_fault(error, home)
-    if options.json:
+    code, message = failure(error)
+    if as_json:
         print(json.dumps({"error": message, "exit_code": int(code)}, indent=2))
     print(f"\n{message}", file=sys.stderr)
     return code
+
+
+def failure(error: BaseException) -> tuple[ExitCode, str]:
+    """Return what a failure means: its exit code, and one message."""
+    from evergreen.faults import as_product_error
+
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED, "Interrupted; nothing half-written was kept."
+    home = Home.locate()
+    known = as_product_error(error, str(home.root))
+    if known is not None:
+        return known.exit_code, str(known)
+    return ExitCode.INTERNAL, internal_fault(error, home)
 
 
 def internal_fault(error: BaseException, home: Home) -> str:

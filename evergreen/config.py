@@ -21,6 +21,7 @@ Task = Literal["classification", "regression"]
 ColumnType = Literal["number", "integer", "boolean", "category", "timestamp", "identifier"]
 Label = str | int | float | bool
 Share = Annotated[float, Field(ge=0, le=1)]
+NAME = r"^[a-z][a-z0-9_]{0,49}$"  # of a use case
 PositiveInt = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1, description="Makes every random choice repeat.")]
 
@@ -281,7 +282,7 @@ class UseCase(Value):
     """One table, what to predict, and what counts as good enough."""
 
     name: str = Field(
-        pattern=r"^[a-z][a-z0-9_]{0,49}$",
+        pattern=NAME,
         description="Lower-case letters, digits, underscores: the name of the model, too.",
     )
     description: str = Field("", description="What the model is for, in a sentence or two.")

@@ -29,9 +29,14 @@ class Home:
         )
 
     @property
+    def mlflow_database(self) -> Path:
+        """File of MLflow's SQLite store."""
+        return self.root / "mlflow" / "mlflow.db"
+
+    @property
     def mlflow_uri(self) -> str:
         """Tracking and registry address of MLflow's SQLite store."""
-        return f"sqlite:///{self.root / 'mlflow' / 'mlflow.db'}"
+        return f"sqlite:///{self.mlflow_database}"
 
     @property
     def mlflow_artifacts(self) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evergreen.outcome import TrainingOutcome
+from evergreen.promotion.registration import Registration
 from evergreen.training.progress import Progress
 
 
@@ -137,6 +138,8 @@ _VERDICTS = {
     "refused": ("REFUSED", "bold red"),
 }
 
+_REJECTED = ("REJECTED", "bold yellow")
+
 
 def show_training(outcome: TrainingOutcome, stream: TextIO, *, quiet: bool = False) -> None:
     """Print the final table, the verdict, and where to look next."""
@@ -159,6 +162,15 @@ def show_training(outcome: TrainingOutcome, stream: TextIO, *, quiet: bool = Fal
     for title, where in _next_steps(outcome):
         # One line each, however long: paths and commands are there to be copied.
         console.print(f"  [dim]{title:<12}[/dim] {escape(where)}", soft_wrap=True)
+
+
+def show_decision(outcome: Registration, notes: Sequence[str], stream: TextIO) -> None:
+    """Print what a person's word on a waiting version led to."""
+    console = Console(file=stream, highlight=False)
+    for note in notes:
+        console.print(note, style="dim", markup=False)
+    word, style = ("APPROVED", "bold green") if outcome.status == "promoted" else _REJECTED
+    console.print(Text.assemble((word, style), "  ", outcome.message))
 
 
 def _candidates(outcome: TrainingOutcome) -> Table:

@@ -56,22 +56,22 @@ def prepare_home(home: Home) -> None:
 
 
 @contextmanager
-def exclusive(home: Home, use_case: UseCase) -> Iterator[None]:
-    """Hold the use case's lock; the operating system frees it when the process dies.
+def exclusive(home: Home, name: str) -> Iterator[None]:
+    """Hold the lock of the use case ``name``; the operating system frees it when the process dies.
 
     Raises
     ------
     UnreachableError
         If another run of the same use case holds it.
     """
-    note = home.locks / f"{use_case.name}.txt"
-    lock = FileLock(home.locks / f"{use_case.name}.lock")
+    note = home.locks / f"{name}.txt"
+    lock = FileLock(home.locks / f"{name}.lock")
     try:
         lock.acquire(blocking=False)
     except Timeout:
         holder = note.read_text(encoding="utf-8").strip() if note.exists() else "another process"
         raise UnreachableError(
-            f"Another run of {use_case.name!r} is under way ({holder}). "
+            f"Another run of {name!r} is under way ({holder}). "
             "Wait for it, or end it; two at once would compete for the same champion."
         ) from None
     try:

@@ -35,7 +35,7 @@ def run_training(options: argparse.Namespace) -> int:
     run_name = f"train-{use_case.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     log = home.logs / f"{run_name}.log"
     with ExitStack() as stack:
-        stack.enter_context(session.exclusive(home, use_case))
+        stack.enter_context(session.exclusive(home, use_case.name))
         stack.callback(session.sweep_scratch, home)
         out, err = stack.enter_context(redirected_output(None if options.verbose else log))
         view = LiveView(err, enabled=not (options.quiet or options.json or options.verbose))

@@ -32,6 +32,7 @@ from evergreen.promotion.registration import (
 )
 from evergreen.promotion.store import mlflow_errors, open_client, require_reachable, shown
 from evergreen.promotion.verdict import Verdict
+from evergreen.use_case.wording import did_you_mean
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -192,7 +193,7 @@ class Registry:
         Raises
         ------
         InputError
-            If none waits.
+            If none waits, or there is no such model.
         RefusedError
             If another version became champion since the one that waits was judged.
         """
@@ -208,7 +209,7 @@ class Registry:
         Raises
         ------
         InputError
-            If none waits.
+            If none waits, or there is no such model.
         """
         version = self._waiting(name).version
         self._decide(name, version, "rejected", who, None, reason or None)
@@ -295,11 +296,21 @@ class Registry:
     def _waiting(self, name: str) -> RegisteredModel:
         waiting = self.aliased(name, CHALLENGER)
         if waiting is None:
+            self._require_known(name)
             raise InputError(
                 f"No version of {name!r} waits for approval. One does after a training with "
                 "gate.approval: manual that passes the gate."
             )
         return waiting
+
+    def _require_known(self, name: str) -> None:
+        with self._store() as client:
+            known = versions.names(client)
+        if name not in known:
+            raise InputError(
+                f"No model {name!r} is registered at {shown(self.tracking_uri)}"
+                f"{did_you_mean(name, known) or '.'} There are: {', '.join(known) or 'none'}."
+            )
 
     def _verdict(self, name: str, version: str) -> Verdict:
         for entry in self.log.entries(name):

@@ -33,7 +33,7 @@ def prepare_store(home: Home, experiment: str) -> str:
     UnreachableError
         If the folder cannot be written, or the store cannot be opened.
     """
-    database = Path(home.mlflow_uri.removeprefix("sqlite:///"))
+    database = home.mlflow_database
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
         home.mlflow_artifacts.mkdir(parents=True, exist_ok=True)

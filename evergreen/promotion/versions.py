@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,11 @@ def aliases(client: MlflowClient, name: str) -> dict[str, str]:
     """Return a model's aliases with the version that each points to."""
     model = _or_none(client.get_registered_model, name)
     return {} if model is None else {alias: str(number) for alias, number in model.aliases.items()}
+
+
+def names(client: MlflowClient) -> list[str]:
+    """Return the names of all registered models, in alphabetical order."""
+    return sorted(model.name for model in _every_page(client.search_registered_models))
 
 
 def numbers(client: MlflowClient, name: str) -> list[str]:
@@ -163,24 +169,21 @@ def _estimates(bundle: Bundle) -> dict[str, float | None]:
 
 
 def _search(client: MlflowClient, name: str) -> list[Any]:
-    found: list[Any] = []
-    token = None
-    while True:
-        page = client.search_model_versions(f"name = '{name}'", max_results=1000, page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            return sorted(found, key=lambda version: int(version.version))
+    search = partial(client.search_model_versions, f"name = '{name}'", max_results=1000)
+    return sorted(_every_page(search), key=lambda version: int(version.version))
 
 
 def _logged_models(client: MlflowClient, name: str) -> list[Any]:
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    wanted = f"tags.`{tag.MEANT_FOR}` = '{name}'"
+    return _every_page(partial(client.search_logged_models, experiments, wanted))
+
+
+def _every_page(search: Callable[..., Any]) -> list[Any]:
     found: list[Any] = []
     token = None
     while True:
-        page = client.search_logged_models(
-            experiments, f"tags.`{tag.MEANT_FOR}` = '{name}'", page_token=token
-        )
+        page = search(page_token=token)
         found += page
         token = page.token
         if not token:

@@ -1,0 +1,82 @@
+"""``--approve`` and ``--reject``: a person's word on the version that waits."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from contextlib import ExitStack
+
+from evergreen.config import NAME
+from evergreen.errors import ExitCode, InputError
+from evergreen.paths import Home
+from evergreen.promotion.promotion_log import PromotionLog
+from evergreen.promotion.registration import Registration
+from evergreen.promotion.registry import Registry
+from evergreen.provenance import current_user
+from evergreen.terminal import redirected_output, show_decision
+from pipelines import session
+
+
+def decide(options: argparse.Namespace) -> int:
+    """Approve or reject the waiting challenger, and print what became of it.
+
+    Raises
+    ------
+    InputError
+        If none waits, or there is no such model.
+    RefusedError
+        If another version became champion since the one that waits was judged.
+    UnreachableError
+        If a training of the same use case is under way, or the registry does not answer.
+    """
+    name = valid_name(options.approve or options.reject)
+    home = Home.locate()
+    session.prepare_environment()
+    session.prepare_home(home)
+    with ExitStack() as stack:
+        stack.enter_context(session.exclusive(home, name))
+        log = None if options.verbose else home.logs / "decisions.log"
+        out, _ = stack.enter_context(redirected_output(log))
+        session.start_zenml()
+        session.ensure_stack(options.stack)
+        registry = open_registry(home)
+        notes = registry.reconcile(name)
+        if options.approve:
+            outcome = registry.approve(name, current_user())
+        else:
+            outcome = registry.reject(name, current_user(), options.reason)
+        if options.json:
+            out.write(as_json(options, outcome) + "\n")
+        else:
+            show_decision(outcome, notes, out)
+    return ExitCode.DONE
+
+
+def valid_name(name: str) -> str:
+    """Return a use case's name as it is; raise `InputError` where it cannot be one."""
+    if not re.fullmatch(NAME, name):
+        raise InputError(f"{name!r} is no name of a use case; give the name that its YAML states.")
+    return name
+
+
+def open_registry(home: Home) -> Registry:
+    """Return the registry of the active stack's MLflow; raise `InputError` before any training."""
+    uri = session.tracking_uri()
+    if uri == home.mlflow_uri and not home.mlflow_database.exists():
+        raise InputError(
+            f"No model was trained in {home.root} yet, so none waits. "
+            "Train one: python run.py --pipeline train"
+        )
+    return Registry(uri, PromotionLog(home.database_url))
+
+
+def as_json(options: argparse.Namespace, outcome: Registration) -> str:
+    """Return the decision as one JSON object."""
+    decision = {
+        "decision": "approved" if options.approve else "rejected",
+        "use_case": options.approve or options.reject,
+        **outcome.model_dump(mode="json"),
+        "exit_code": int(ExitCode.DONE),
+    }
+    return json.dumps(decision, indent=2)
