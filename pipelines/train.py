@@ -10,6 +10,7 @@ from zenml.enums import ExecutionMode
 from evergreen.config import UseCase
 from steps.data.tables import check_quality, define_contract, load_table, split_table
 from steps.promotion.champion import find_champion
+from steps.promotion.lineage import link_lineage
 from steps.promotion.publication import assemble_bundle, publish_challenger
 from steps.training.candidates import fit_challenger, search_candidates
 from steps.training.evaluation import evaluate_on_holdout, judge_challenger
@@ -64,4 +65,5 @@ def train(use_case: UseCase, command: str) -> None:
         use_case,
         command,
     )
-    publish_challenger(bundle, facts, data_report)
+    registration, _ = publish_challenger(bundle, facts, data_report)
+    link_lineage(registration, facts)

@@ -38,12 +38,12 @@ def plan(spec: StackSpec) -> list[Change]:
     InputError
         If a component kind or a flavor is unknown, or its packages are not installed.
     """
-    _check(spec)
     changes = []
     for kind, component in spec.components.items():
         registered = _component(kind, component.name)
         label = f"{kind} {component.name!r}"
         if registered is None:
+            _check(kind, component)
             changes.append(Change("+", label, f"flavor {component.flavor}"))
         elif registered.flavor_name != component.flavor:
             raise InputError(
@@ -90,32 +90,30 @@ def apply(spec: StackSpec) -> list[Change]:
     return changes
 
 
-def _check(spec: StackSpec) -> None:
+def _check(kind: str, component: ComponentSpec) -> None:
+    """Make sure that ZenML can register a component before anything is registered."""
     from zenml.integrations.registry import integration_registry
 
     kinds = {kind.value for kind in StackComponentType}
-    for kind, component in spec.components.items():
-        if kind not in kinds:
-            raise InputError(f"{kind}: no such component kind. Known: {', '.join(sorted(kinds))}")
-        if (StackComponentType(kind), component.flavor) in OWN_FLAVORS:
-            continue
-        try:
-            flavor = Client().get_flavor_by_name_and_type(
-                component.flavor, StackComponentType(kind)
-            )
-        except KeyError:
+    if kind not in kinds:
+        raise InputError(f"{kind}: no such component kind. Known: {', '.join(sorted(kinds))}")
+    if (StackComponentType(kind), component.flavor) in OWN_FLAVORS:
+        return
+    try:
+        flavor = Client().get_flavor_by_name_and_type(component.flavor, StackComponentType(kind))
+    except KeyError:
+        raise InputError(
+            f"{kind} {component.name!r}: ZenML knows no flavor {component.flavor!r}. "
+            f"List them: zenml {kind.replace('_', '-')} flavor list"
+        ) from None
+    if flavor.integration and flavor.integration != "built-in":
+        wanted = integration_registry.select_integration_requirements(flavor.integration)
+        missing = [name for name in wanted if not _installed(name)]
+        if missing:
             raise InputError(
-                f"{kind} {component.name!r}: ZenML knows no flavor {component.flavor!r}. "
-                f"List them: zenml {kind.replace('_', '-')} flavor list"
-            ) from None
-        if flavor.integration and flavor.integration != "built-in":
-            wanted = integration_registry.select_integration_requirements(flavor.integration)
-            missing = [name for name in wanted if not _installed(name)]
-            if missing:
-                raise InputError(
-                    f"{kind} {component.name!r} needs packages that are not installed: "
-                    f"{', '.join(missing)}. Mend it: pip install -r requirements.txt"
-                )
+                f"{kind} {component.name!r} needs packages that are not installed: "
+                f"{', '.join(missing)}. Mend it: pip install -r requirements.txt"
+            )
 
 
 def _installed(requirement: str) -> bool:
@@ -143,6 +141,8 @@ def _register_own_flavor(kind: str, flavor: str) -> None:
 
 
 def _component(kind: str, name: str) -> ComponentResponse | None:
+    if kind not in {each.value for each in StackComponentType}:
+        return None
     try:
         return Client().get_stack_component(
             StackComponentType(kind), name, allow_name_prefix_match=False

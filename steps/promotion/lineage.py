@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from zenml import get_step_context
+from zenml import get_step_context, step
 from zenml.client import Client
 from zenml.exceptions import EntityExistsError
 from zenml.model.utils import link_artifact_version_to_model_version
 from zenml.models import ModelVersionResponse
 
+from evergreen.promotion.registration import Registration
 from evergreen.reporting.facts import TrainingFacts
+from steps.announcements import announce
 
 
-def link_lineage(version: str, facts: TrainingFacts) -> None:
-    """Link every artifact of the running pipeline to the model version of the registry's number.
+@step(enable_cache=False)
+def link_lineage(registration: Registration, facts: TrainingFacts) -> None:
+    """Link what the run made to the model version of the registry's number.
 
-    Safe to repeat: what is linked stays linked.
+    A version that an unchanged training was served from keeps the links that it has.
     """
-    name = facts.use_case.name
-    model_version = _model_version(name, version, facts.verdict.summary)
+    if registration.version is None:
+        return
+    announce("Link the lineage")
+    model_version = _model_version(facts.use_case.name, registration.version, facts.verdict.summary)
+    links = Client().list_model_version_artifact_links(model_version_id=model_version.id, size=1)
+    if registration.status == "unchanged" and links.total:
+        return
     run = Client().get_pipeline_run(get_step_context().pipeline_run.id)
     for step_run in run.steps.values():
         for artifact in step_run.regular_outputs.values():

@@ -33,7 +33,6 @@ from steps.caching import CACHED
 from steps.materializers import BundleMaterializer
 from steps.promotion.champion import ChampionReference, open_registry
 from steps.promotion.experiment import record_run
-from steps.promotion.lineage import link_lineage
 from steps.workspace import report_folder, run_name, scratch_file
 
 
@@ -147,8 +146,6 @@ def publish_challenger(
         who=provenance.current_user(),
         zenml_run=run_name(),
     )
-    if registration.version is not None:
-        link_lineage(registration.version, facts)
     alert(registration)
 
     page = training_report(concluded(facts, registration, run_id), drawings)
