@@ -26,7 +26,9 @@ class PredictionLogConfig(Value):
         False, description="Answer only once the prediction is on disk; slower, loses nothing."
     )
     retention: Duration | None = Field(None, description="Older predictions are deleted.")
-    redact: tuple[str, ...] = Field((), description="Columns whose values are never written down.")
+    redact: dict[str, Literal["hash", "drop"]] = Field(
+        {}, description="Columns whose values are written down as a keyed hash, or not at all."
+    )
 
 
 class ServingConfig(Value):

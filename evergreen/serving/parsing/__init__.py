@@ -1,0 +1,1 @@
+"""Requests, read as a contract promises: strict about types, by the use case's policies."""
