@@ -32,7 +32,12 @@ MODELLING_LIBRARIES = (
     "lightgbm",
     "optuna",
     "skops",
+    "onnx",
+    "onnxruntime",
 )
+
+# What decides a model; the rest of the core judges, shows or serves it.
+TRAINING_CODE = ("config.py", "data", "expressions", "features", "training")
 
 
 class Environment(Value):
@@ -74,13 +79,16 @@ def library_versions() -> dict[str, str]:
 
 
 @cache
-def code_fingerprint() -> str:
+def code_fingerprint(*parts: str) -> str:
     """Return the SHA-256 (hex) of the core's source files and the modelling libraries' versions.
 
-    The files do not change under a running process, so they are read once.
+    ``parts`` limits it to these files and folders of the package. The files do not change under
+    a running process, so they are read once.
     """
     digest = hashlib.sha256(json.dumps(library_versions(), sort_keys=True).encode())
     for path in sorted(PACKAGE.rglob("*.py")):
+        if parts and path.relative_to(PACKAGE).parts[0] not in parts:
+            continue
         digest.update(path.relative_to(PACKAGE).as_posix().encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
@@ -89,8 +97,8 @@ def code_fingerprint() -> str:
 def training_key(data_fingerprint: str, use_case: UseCase, code: str | None = None) -> str:
     """Return the SHA-256 (hex) of everything that decides what training gives.
 
-    ``data_fingerprint`` is that of the raw table, ``code`` that of the code (default: the present
-    one's). What only judges or describes a model (gate, evaluation, quality, descriptions), where
+    ``data_fingerprint`` is that of the raw table, ``code`` that of the code (default: that of the
+    present `TRAINING_CODE`). What only judges or describes a model (gate, evaluation, quality, descriptions), where
     the table lies, and how many processes share the work do not count.
     """
     told = use_case.model_dump(mode="json")
@@ -98,7 +106,7 @@ def training_key(data_fingerprint: str, use_case: UseCase, code: str | None = No
     training = told["training"]
     parts = {
         "data_fingerprint": data_fingerprint,
-        "code": code_fingerprint() if code is None else code,
+        "code": code_fingerprint(*TRAINING_CODE) if code is None else code,
         "task": told["task"],
         "roles": {
             name: data[name] for name in ("target", "timestamp", "group", "ignore", "positive")

@@ -54,7 +54,7 @@ def date_parts(parts: Iterable[str]) -> Mapping[str, Expression]:
     """
     every = _calendar()
     needed = {part_key(part) for part in parts}
-    for name in reversed(every):
+    for name in reversed(list(every)):
         if name in needed:
             needed.update(every[name].columns)
     return {name: expression for name, expression in every.items() if name in needed}

@@ -8,9 +8,10 @@ from typing import Any, Final
 import numpy as np
 
 from evergreen.onnx_export.errors import NotExportable
-from evergreen.onnx_export.graph import DOUBLE, FLOAT, Graph
+from evergreen.onnx_export.graph import DOUBLE, Graph
 from evergreen.onnx_export.sklearn_trees import sklearn_ensemble
 from evergreen.onnx_export.trees import Ensemble, add_trees
+from evergreen.onnx_export.xgboost_trees import EXPONENTIAL, Boosted
 
 _IDENTITY: Final = frozenset(
     {
@@ -18,9 +19,6 @@ _IDENTITY: Final = frozenset(
         *("reg:squaredlogerror",),
         *("regression", "regression_l1", "huber", "fair", "quantile", "mape"),
     }
-)
-_EXPONENTIAL: Final = frozenset(
-    {"count:poisson", "reg:gamma", "reg:tweedie", "poisson", "gamma", "tweedie"}
 )
 
 
@@ -87,7 +85,7 @@ def _first(graph: Graph) -> Sequence[str]:
     return graph.constant([0], np.int64), graph.constant([1], np.int64)
 
 
-def _boosted(estimator: Any) -> Any:
+def _boosted(estimator: Any) -> Boosted:
     if hasattr(estimator, "get_booster"):
         from evergreen.onnx_export.xgboost_trees import xgboost_ensemble
 
@@ -101,25 +99,16 @@ def _gradient_boosting(graph: Graph, estimator: Any, features: str) -> str:
     boosted = _boosted(estimator)
     objective, *settings = boosted.objective.split()
     sums = add_trees(graph, boosted.ensemble, features)
-    base = _base_margin(boosted.base, objective)
     if not boosted.ensemble.exact:
-        base = graph.constant(base, np.float32)
-        sums = graph.cast(graph.add("Add", sums, base), DOUBLE)
+        sums = graph.cast(sums, DOUBLE)
     return _link(graph, sums, objective, settings)
-
-
-def _base_margin(base: Any, objective: str) -> Any:
-    """Bring XGBoost's base score into the units of the sums, in single precision as it does."""
-    if objective in ("binary:logistic", "reg:logistic"):
-        return -np.log(np.float32(1) / base - np.float32(1))
-    return np.log(base) if objective in _EXPONENTIAL and base.any() else base
 
 
 def _link(graph: Graph, sums: str, objective: str, settings: list[str]) -> str:
     """Turn sums into predictions, by the objective that the trees were grown for."""
     if objective in _IDENTITY and not settings:
         return sums
-    if objective in _EXPONENTIAL:
+    if objective in EXPONENTIAL:
         return graph.add("Exp", sums)
     if objective in ("binary:logistic", "binary"):
         slopes = [float(text.partition(":")[2]) for text in settings if text.startswith("sigmoid:")]

@@ -12,10 +12,9 @@ from itertools import groupby
 
 import numpy as np
 
-from evergreen.expressions import OPERATIONS, Call, ColumnValue, Constant, Expression, Node
+from evergreen.expressions import OPERATIONS, ColumnValue, Constant, Expression, Node
 from evergreen.onnx_export.graph import Graph
 from evergreen.onnx_export.operations import emit
-
 
 RESULT = "\0"  # begins the names of results, and of no column
 

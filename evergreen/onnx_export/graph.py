@@ -41,7 +41,7 @@ class Graph:
 
     def output(self, name: str, kind: int, columns: int | None) -> str:
         """Declare a tensor as output, of rows × columns, or of rows alone."""
-        shape = ["rows"] if columns is None else ["rows", columns]
+        shape: list[str | int | None] = ["rows"] if columns is None else ["rows", columns]
         self._outputs.append(helper.make_tensor_value_info(name, kind, shape))
         return name
 

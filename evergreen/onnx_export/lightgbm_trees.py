@@ -30,7 +30,7 @@ def lightgbm_ensemble(estimator: Any) -> Boosted:
     outputs = int(settings["num_tree_per_iteration"])
     trees = tuple(_tree(_settings(part), turn % outputs) for turn, part in enumerate(sections))
     ensemble = Ensemble(trees, outputs, single=False, strict=False, exact=True)
-    return Boosted(ensemble, np.zeros(outputs), settings.get("objective", ""))
+    return Boosted(ensemble, settings.get("objective", ""))
 
 
 def _settings(section: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +15,16 @@ from evergreen.onnx_export.trees import Ensemble, Tree
 
 @dataclass(frozen=True)
 class Boosted:
-    """Trees, and what is made of their sums.
-
-    ``base`` (one per output) is added to the sums; ``objective`` names the library's function
-    that the result goes through.
-    """
+    """Trees, and the objective they were grown for, which says what is made of their sums."""
 
     ensemble: Ensemble
-    base: npt.NDArray[Any]
     objective: str
+
+
+# Objectives whose predictions are exponentials of sums.
+EXPONENTIAL: Final = frozenset(
+    {"count:poisson", "reg:gamma", "reg:tweedie", "poisson", "gamma", "tweedie"}
+)
 
 
 def xgboost_ensemble(estimator: Any) -> Boosted:
@@ -42,12 +43,26 @@ def xgboost_ensemble(estimator: Any) -> Boosted:
     end = model["iteration_indptr"][_rounds(estimator, len(model["iteration_indptr"]) - 1)]
     base = np.asarray(json.loads(learner["learner_model_param"]["base_score"]), dtype=np.float32)
     outputs = max(1, int(learner["learner_model_param"]["num_class"]))
-    trees = tuple(
-        _tree(tree, output)
-        for tree, output in zip(model["trees"][:end], model["tree_info"][:end], strict=True)
-    )
-    ensemble = Ensemble(trees, outputs, single=True, strict=True, exact=False)
-    return Boosted(ensemble, np.broadcast_to(base, (outputs,)), learner["objective"]["name"])
+    objective = learner["objective"]["name"]
+    # XGBoost adds its trees, one after the other, to the base score; so it comes first here, too.
+    start = np.broadcast_to(_margin(base, objective), (outputs,))
+    trees = [_stump(value, output) for output, value in enumerate(start)]
+    trees += map(_tree, model["trees"][:end], model["tree_info"][:end])
+    ensemble = Ensemble(tuple(trees), outputs, single=True, strict=True, exact=False)
+    return Boosted(ensemble, objective)
+
+
+def _margin(base: npt.NDArray[np.float32], objective: str) -> npt.NDArray[np.float32]:
+    """Bring the base score from the units of predictions into those of the sums."""
+    if objective in ("binary:logistic", "reg:logistic"):
+        return -np.log(np.float32(1) / base - np.float32(1))
+    return np.log(base) if objective in EXPONENTIAL else base
+
+
+def _stump(value: np.float32, output: int) -> Tree:
+    """Return a tree that is one leaf."""
+    leaf = np.array([-1])
+    return Tree(leaf, leaf, leaf, np.zeros(1), np.full((1, 1), value, np.float64), (output,))
 
 
 def _rounds(estimator: Any, fitted: int) -> int:

@@ -8,6 +8,8 @@ It is a folder in MLflow's model format with further files beside ``MLmodel``::
     golden.parquet    up to 50 rows with the answers that the model gave
     metrics.json      the figures on the holdout, with intervals
     card.md           the model card
+    model.onnx        the same model as a graph that is served fast; only where it answers alike
+    parity.json       how the answers of the two compare; not where there is no graph to compare
     manifest.json     what this is, and the SHA-256 of every other file
 
 so that a bundle and the artifacts of a registered version are the same folder. Files that the
@@ -36,6 +38,8 @@ from evergreen.data.contract import Contract
 from evergreen.errors import InputError, UnreachableError
 from evergreen.monitoring.profile import Profile
 from evergreen.promotion.golden import TOLERANCE, Replay, answers, compare, golden_inputs
+from evergreen.promotion.graph_part import MODEL_ONNX, PARITY, write_graph
+from evergreen.promotion.parity import Parity
 from evergreen.provenance import Environment
 from evergreen.training.results import Interval
 from evergreen.values import Value
@@ -72,6 +76,7 @@ class Manifest(Value):
     created: datetime
     environment: Environment
     runtime: Literal["native", "onnx"] = "native"
+    runtime_reason: str | None = None  # why it is native
     files: Mapping[str, str]
 
 
@@ -118,6 +123,13 @@ class Bundle:
 
         return Dataset.open(self.folder / "golden.parquet").read()
 
+    @cached_property
+    def parity(self) -> Parity | None:
+        """How the graph's answers compare with the model's; None where there is no graph."""
+        if PARITY not in self.manifest.files:
+            return None
+        return _read_value(Parity, self.folder / PARITY)
+
     @property
     def card(self) -> str:
         """The model card, in Markdown."""
@@ -152,7 +164,8 @@ def write_bundle(
     """Write a bundle, which appears whole or not at all.
 
     ``inputs`` is a model frame (see `evergreen.data.conform.model_frame`) from which golden rows
-    and MLflow's input example are taken: best of rows that the model was not fitted on.
+    and MLflow's input example are taken, and on which the model is compared with its graph: best
+    of rows that the model was not fitted on.
 
     Raises
     ------
@@ -175,11 +188,14 @@ def write_bundle(
         (temporary / "profile.json").write_text(profile.model_dump_json(), "utf-8")
         (temporary / "metrics.json").write_text(figures.model_dump_json(indent=1), "utf-8")
         (temporary / "card.md").write_text(card, encoding="utf-8")
+        reason = write_graph(temporary, model, contract, inputs)
         manifest = Manifest(
             use_case=contract.use_case,
             origin=origin,
             created=created or datetime.now(UTC),
             environment=environment,
+            runtime="native" if reason else "onnx",
+            runtime_reason=reason,
             files={name: _sha256(temporary / name) for name in _files(temporary)},
         )
         (temporary / MANIFEST).write_text(manifest.model_dump_json(indent=1), "utf-8")
@@ -204,7 +220,8 @@ def open_bundle(folder: Path | str, title: str | None = None) -> Bundle:
     folder = Path(folder).absolute()
     title = title or f"The bundle {folder}"
     manifest = _read_manifest(folder, title)
-    for part in (*PARTS, *PARTS_TO_READ):
+    graph = (MODEL_ONNX,) if manifest.runtime == "onnx" else ()
+    for part in (*PARTS, *PARTS_TO_READ, *graph):
         if part not in manifest.files:
             raise InputError(f"{title} is incomplete: its manifest lacks {part}.")
     for name, expected in manifest.files.items():

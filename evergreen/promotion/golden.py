@@ -5,12 +5,16 @@ Whoever loads the model later, on another machine or runtime, replays them befor
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from evergreen.config import ColumnType
 from evergreen.data.contract import Contract
+from evergreen.errors import InputError
 from evergreen.values import Value
 
 if TYPE_CHECKING:
@@ -20,6 +24,8 @@ MAX_ROWS: Final = 50
 # Of probabilities absolutely, of regressions relative to the greatest golden prediction. The
 # same arithmetic on another processor differs by less than 1e-9; single precision by 1e-7.
 TOLERANCE: Final = 1e-6
+
+Columns = Mapping[str, npt.NDArray[Any]]
 
 PREDICTION: Final = "evergreen.prediction"
 PROBABILITY: Final = "evergreen.probability."  # followed by the label
@@ -72,18 +78,31 @@ def compare(
 
     A class may differ from the golden one only where the two are equally probable.
     """
-    names = [name for name in golden.columns if str(name).startswith(PROBABILITY)]
-    absent = [name for name in [PREDICTION, *names] if name not in found.columns]
-    if absent or len(golden) != len(found):
-        lacking = f"{', '.join(absent)} is missing" if absent else f"{len(found)} rows came back"
-        return _failed(golden, None, tolerance, f"the answers do not fit: {lacking}")
+    return compare_columns(
+        {str(name): golden[name].to_numpy() for name in golden.columns},
+        {str(name): found[name].to_numpy() for name in found.columns},
+        contract,
+        tolerance,
+    )
+
+
+def compare_columns(
+    golden: Columns, found: Columns, contract: Contract, tolerance: float = TOLERANCE
+) -> Replay:
+    """Do what `compare` does with plain arrays, which need no pandas."""
+    rows = len(golden[PREDICTION])
+    names = [name for name in golden if name.startswith(PROBABILITY)]
+    absent = [name for name in [PREDICTION, *names] if name not in found]
+    came = 0 if absent else len(found[PREDICTION])
+    if absent or rows != came:
+        lacking = f"{', '.join(absent)} is missing" if absent else f"{came} rows came back"
+        return _failed(rows, None, tolerance, f"the answers do not fit: {lacking}")
     if contract.task == "regression":
-        expected = golden[PREDICTION].to_numpy(np.float64)
-        actual = found[PREDICTION].to_numpy(np.float64)
+        expected = golden[PREDICTION].astype(np.float64)
+        actual = found[PREDICTION].astype(np.float64)
         scale = float(np.abs(expected).max()) or 1.0
-        return _judge(golden, np.abs(expected - actual) / scale, tolerance)
-    given = golden[names].to_numpy(np.float64)
-    differences = np.abs(given - found[names].to_numpy(np.float64))
+        return _judge(rows, np.abs(expected - actual) / scale, tolerance)
+    differences = np.abs(_matrix(golden, names, rows) - _matrix(found, names, rows))
     wrong = _other_classes(golden, found, tolerance)
     if len(wrong):
         row = wrong[0]
@@ -91,45 +110,97 @@ def compare(
             f"row {row} was predicted as {golden[PREDICTION][row]!r}, and is now predicted as "
             f"{found[PREDICTION][row]!r}"
         )
-        return _failed(golden, _greatest(differences), tolerance, reason)
-    return _judge(golden, differences, tolerance)
+        return _failed(rows, _greatest(differences), tolerance, reason)
+    return _judge(rows, differences, tolerance)
 
 
-def _other_classes(golden: pd.DataFrame, found: pd.DataFrame, tolerance: float) -> list[int]:
+def read_golden(path: Path, contract: Contract) -> dict[str, npt.NDArray[Any]]:
+    """Read golden rows without pandas: inputs in canonical dtypes, and the answers.
+
+    Numbers are float64 (missing NaN), categories objects (missing None), timestamps
+    datetime64[us] (missing NaT), predictions labels or float64.
+
+    Raises
+    ------
+    InputError
+        If the file is no table, or lacks a column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:  # `pyarrow.parquet.read_table` would import pandas
+            table = file.read()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"The golden rows {path} cannot be read: {error}") from error
+    absent = [c.name for c in contract.features if c.name not in table.column_names]
+    if absent or PREDICTION not in table.column_names:
+        raise InputError(
+            f"The golden rows {path} lack the column {(absent or [PREDICTION])[0]!r}: they belong "
+            "to another contract."
+        )
+    golden: dict[str, npt.NDArray[Any]] = {}
+    for column in contract.features:
+        golden[column.name] = _canonical(table[column.name], column.type)
+    labels = table[PREDICTION].to_pylist()
+    golden[PREDICTION] = np.empty(len(labels), dtype=object)
+    golden[PREDICTION][:] = labels
+    for name in table.column_names:
+        if name.startswith(PROBABILITY):
+            golden[name] = np.asarray(table[name].to_pylist(), dtype=np.float64)
+    return golden
+
+
+def _canonical(column: Any, kind: ColumnType) -> npt.NDArray[Any]:
+    if kind == "timestamp":
+        return np.asarray(column.cast("timestamp[us]").to_pylist(), dtype="datetime64[us]")
+    if kind in ("category", "identifier"):
+        texts = np.empty(len(column), dtype=object)
+        texts[:] = column.to_pylist()
+        return texts
+    return np.asarray(column.to_pylist(), dtype=np.float64)
+
+
+def _matrix(columns: Columns, names: Sequence[str], rows: int) -> npt.NDArray[np.float64]:
+    matrix = np.empty((rows, len(names)))
+    for position, name in enumerate(names):
+        matrix[:, position] = columns[name]
+    return matrix
+
+
+def _other_classes(golden: Columns, found: Columns, tolerance: float) -> list[int]:
     """Return the rows whose class is another one now, and was not as probable then."""
     wrong = []
     pairs = zip(golden[PREDICTION].tolist(), found[PREDICTION].tolist(), strict=True)
     for row, (before, now) in enumerate(pairs):
         names = [f"{PROBABILITY}{before}", f"{PROBABILITY}{now}"]
-        known = all(name in golden.columns for name in names)
+        known = all(name in golden for name in names)
         tied = known and abs(golden[names[0]][row] - golden[names[1]][row]) <= 2 * tolerance
         if before != now and not tied:
             wrong.append(row)
     return wrong
 
 
-def _judge(golden: pd.DataFrame, differences: npt.NDArray[np.float64], tolerance: float) -> Replay:
+def _judge(rows: int, differences: npt.NDArray[np.float64], tolerance: float) -> Replay:
     greatest = _greatest(differences)
     if greatest is None or not greatest <= tolerance:
         found = "cannot be measured" if greatest is None else f"differ by up to {greatest:.3g}"
-        return _failed(golden, greatest, tolerance, f"the predictions {found}")
+        return _failed(rows, greatest, tolerance, f"the predictions {found}")
     return Replay(
         passed=True,
-        rows=len(golden),
+        rows=rows,
         difference=greatest,
         tolerance=tolerance,
-        message=f"{len(golden)} golden rows come out as at training, within {tolerance:g}",
+        message=f"{rows} golden rows come out as at training, within {tolerance:g}",
     )
 
 
-def _failed(
-    golden: pd.DataFrame, difference: float | None, tolerance: float, reason: str
-) -> Replay:
+def _failed(rows: int, difference: float | None, tolerance: float, reason: str) -> Replay:
     message = f"The model does not give the answers that it gave at training: {reason} "
     message += f"(tolerance {tolerance:g})."
     return Replay(
         passed=False,
-        rows=len(golden),
+        rows=rows,
         difference=difference,
         tolerance=tolerance,
         message=message,

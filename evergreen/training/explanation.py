@@ -108,16 +108,46 @@ def _permutation(
     return importance
 
 
+def column_shap_values(
+    model: Pipeline, inputs: pd.DataFrame, background: pd.DataFrame
+) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+    """Return SHAP values of a model frame's n rows × outputs, per input column.
+
+    A feature made of several columns counts for each in equal parts. ``background`` is a model
+    frame whose mean linear models are explained against; see `shap_values` for outputs and units.
+
+    Raises
+    ------
+    NoShapError
+        If there are none for this model.
+    """
+    values, _ = _feature_shap(model, inputs, background)
+    columns = {str(name): np.zeros((len(values), values.shape[2])) for name in inputs.columns}
+    for feature, origins in enumerate(feature_origins(model).values()):
+        for column in origins:
+            columns[column] += values[:, feature] / len(origins)
+    return columns
+
+
 def _shap(model: Pipeline, inputs: pd.DataFrame) -> tuple[dict[str, float], str]:
     """Return mean absolute SHAP values per input column, and the method."""
-    origins = list(feature_origins(model).values())
-    features = np.asarray(model[:-1].transform(inputs), dtype=np.float64)
-    if len(origins) != features.shape[1]:
-        raise NoShapError("two features have the same name, so their columns cannot be told apart")
-    values, method = shap_values(model[-1], features)
+    values, method = _feature_shap(model, inputs, inputs)
     strengths = np.abs(values).mean(axis=(0, 2))
     importance = dict.fromkeys(map(str, inputs.columns), 0.0)
-    for strength, columns in zip(strengths, origins, strict=True):
+    for strength, columns in zip(strengths, feature_origins(model).values(), strict=True):
         for column in columns:
             importance[column] += float(strength) / len(columns)
     return importance, method
+
+
+def _feature_shap(
+    model: Pipeline, inputs: pd.DataFrame, background: pd.DataFrame
+) -> tuple[np.ndarray[Any, np.dtype[np.float64]], str]:
+    """Return SHAP values of n rows × features × outputs, and the method."""
+    features = np.asarray(model[:-1].transform(inputs), dtype=np.float64)
+    if len(feature_origins(model)) != features.shape[1]:
+        raise NoShapError("two features have the same name, so their columns cannot be told apart")
+    reference = features
+    if background is not inputs:
+        reference = np.asarray(model[:-1].transform(background), dtype=np.float64)
+    return shap_values(model[-1], features, reference)

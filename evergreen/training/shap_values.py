@@ -37,13 +37,16 @@ class NoShapError(Exception):
     """There are no SHAP values for this model; the text says why."""
 
 
-def shap_values(estimator: Any, features: FloatArray) -> tuple[FloatArray, str]:
+def shap_values(
+    estimator: Any, features: FloatArray, background: FloatArray | None = None
+) -> tuple[FloatArray, str]:
     """Return SHAP values of n rows × features × outputs, and the method in words.
 
     ``estimator`` is the last step of a model, ``features`` what the steps before it made. There
     is one output for a regression and for two classes, else one per class. Units: of the target
     for regressions (before a link function); log-odds for linear and boosted classifiers;
     probability for trees and forests. Large forests are explained on fewer rows, the first ones.
+    Linear models are explained against the mean of ``background``, by default of ``features``.
 
     Raises
     ------
@@ -55,7 +58,8 @@ def shap_values(estimator: Any, features: FloatArray) -> tuple[FloatArray, str]:
     if hasattr(estimator, "booster_"):
         return _lightgbm(estimator, features), "Tree SHAP by LightGBM"
     if hasattr(estimator, "coef_"):
-        return _linear(estimator, features), "exact linear SHAP"
+        reference = features if background is None else background
+        return _linear(estimator, features, reference.mean(axis=0)), "exact linear SHAP"
     if isinstance(estimator, _TREES):
         return _trees(estimator, features)
     raise NoShapError(f"there is no quick method for {type(estimator).__name__}")
@@ -82,12 +86,12 @@ def _lightgbm(estimator: Any, features: FloatArray) -> FloatArray:
     return np.moveaxis(outputs[:, :, :-1], 1, 2)
 
 
-def _linear(estimator: Any, features: FloatArray) -> FloatArray:
+def _linear(estimator: Any, features: FloatArray, mean: FloatArray) -> FloatArray:
     """Coefficient times distance from the mean: exact for features taken as independent."""
     coefficients = np.atleast_2d(np.asarray(estimator.coef_, dtype=np.float64))
     if coefficients.shape[1] != features.shape[1]:
         raise NoShapError(f"{type(estimator).__name__} has no coefficient for each feature")
-    return (features - features.mean(axis=0))[:, :, None] * coefficients.T[None, :, :]
+    return (features - mean)[:, :, None] * coefficients.T[None, :, :]
 
 
 def _trees(estimator: Any, features: FloatArray) -> tuple[FloatArray, str]:

@@ -62,7 +62,7 @@ def test_opening_gives_what_was_written(folder):
     assert bundle.card.startswith("# Boats")
     assert bundle.training_key == "key-1"
     assert bundle.manifest.origin.params == {"max_depth": 3}
-    assert bundle.manifest.runtime == "native"
+    assert bundle.manifest.runtime == "onnx"
     assert len(bundle.golden) == 50
 
 

@@ -1,0 +1,92 @@
+"""The scikit-learn pipeline of a bundle: predictions where there is no graph, and SHAP values.
+
+pandas, scikit-learn and the model are loaded where they are needed, not before.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evergreen.data.contract import Contract
+from evergreen.errors import RefusedError
+from evergreen.promotion.bundle import Bundle
+from evergreen.promotion.golden import read_golden
+from evergreen.serving.onnx_model import FloatArray, Inputs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class NativeModel:
+    """A fitted pipeline that takes and gives plain arrays."""
+
+    def __init__(self, model: Any, contract: Contract) -> None:
+        self._model = model
+        self._contract = contract
+        self._columns: npt.NDArray[np.int64] | None = None
+        if contract.labels is not None:
+            positions = {label: place for place, label in enumerate(contract.labels)}
+            self._columns = np.array([positions[label] for label in model.classes_.tolist()])
+
+    def run(self, inputs: Inputs, rows: int) -> FloatArray:
+        """Return probabilities (rows × labels) or predictions (rows)."""
+        frame = to_frame(inputs, self._contract)
+        if self._columns is None:
+            return np.asarray(self._model.predict(frame), dtype=np.float64).reshape(-1)
+        probabilities = np.zeros((rows, len(self._contract.labels or ())))
+        probabilities[:, self._columns] = self._model.predict_proba(frame)
+        return probabilities
+
+
+class Explainer:
+    """SHAP values from the native model, which is loaded at the first call."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self._lock = Lock()
+
+    def explain(self, inputs: Inputs) -> dict[str, FloatArray]:
+        """Return per feature column the SHAP values, rows × outputs.
+
+        Raises
+        ------
+        RefusedError
+            If there are none for this kind of model.
+        """
+        from evergreen.training.explanation import column_shap_values
+        from evergreen.training.shap_values import NoShapError
+
+        frame = to_frame(inputs, self._bundle.contract)
+        with self._lock:
+            model, background = self._loaded
+        try:
+            return column_shap_values(model, frame, background)
+        except NoShapError as error:
+            raise RefusedError(f"This model's predictions cannot be explained: {error}.") from error
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, pd.DataFrame]:
+        """The model, and the golden rows: linear models are explained against their mean."""
+        contract = self._bundle.contract
+        golden = read_golden(self._bundle.folder / "golden.parquet", contract)
+        return self._bundle.model(), to_frame(golden, contract)
+
+
+def to_frame(inputs: Inputs, contract: Contract) -> pd.DataFrame:
+    """Return the table that a pipeline takes."""
+    import pandas as pd
+
+    text = ("category", "identifier")
+    return pd.DataFrame(
+        {
+            column.name: pd.Series(
+                inputs[column.name], dtype=object if column.type in text else None
+            )
+            for column in contract.features
+        }
+    )

@@ -1,0 +1,111 @@
+"""A graph that `evergreen.onnx_export` wrote, run by ONNX Runtime in the calling thread."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from evergreen.errors import InputError
+
+CHUNK: Final = 8192  # rows that are computed at once, which bounds the memory
+
+# Per feature column: float64 (missing NaN), objects (text, missing None), or datetime64[us].
+Inputs = Mapping[str, npt.NDArray[Any]]
+FloatArray = npt.NDArray[np.float64]
+
+
+class OnnxModel:
+    """A loaded graph. It may be called from several threads at once.
+
+    Parameters
+    ----------
+    content
+        The bytes of the ONNX file.
+
+    Raises
+    ------
+    InputError
+        If the bytes are no graph, or one with other inputs.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._session = new_session(content)
+        told = self._session.get_modelmeta().custom_metadata_map
+        names = [declared.name for declared in self._session.get_inputs()]
+        unknown = [name for name in names if name not in _PACKERS or name not in told]
+        if unknown:
+            raise InputError(f"model.onnx has an input {unknown[0]!r} that this version lacks.")
+        self._inputs = [(name, _PACKERS[name], json.loads(told[name])) for name in names]
+        self._outputs = [declared.name for declared in self._session.get_outputs()]
+
+    def run(self, inputs: Inputs, rows: int) -> FloatArray:
+        """Return probabilities (rows × labels) or predictions (rows)."""
+        if rows <= CHUNK:
+            return self._run(inputs)
+        starts = range(0, rows, CHUNK)
+        parts = [{name: inputs[name][s : s + CHUNK] for name in inputs} for s in starts]
+        return np.concatenate([self._run(part) for part in parts])
+
+    def _run(self, inputs: Inputs) -> FloatArray:
+        feeds = {name: pack([inputs[c] for c in columns]) for name, pack, columns in self._inputs}
+        found: FloatArray = self._session.run(self._outputs, feeds)[0]
+        return found
+
+
+def new_session(content: bytes) -> Any:
+    """Return an `onnxruntime.InferenceSession` that computes in the calling thread.
+
+    Raises
+    ------
+    InputError
+        If the bytes are no graph that can be run.
+    """
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as faults
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # workers are processes; a row is too small to share
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3  # errors alone
+    try:
+        return onnxruntime.InferenceSession(
+            content, sess_options=options, providers=["CPUExecutionProvider"]
+        )
+    except (
+        faults.Fail,
+        faults.InvalidArgument,
+        faults.InvalidGraph,
+        faults.InvalidProtobuf,
+        faults.NotImplemented,
+        faults.RuntimeException,
+    ) as error:
+        raise InputError(f"model.onnx cannot be loaded: {error}") from error
+
+
+def _numbers(columns: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    stacked = np.concatenate(columns, dtype=np.float64).reshape(len(columns), -1)
+    return np.ascontiguousarray(stacked.T)
+
+
+def _texts(columns: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    packed = np.empty((len(columns[0]), len(columns)), dtype=object)
+    for position, column in enumerate(columns):
+        packed[:, position] = ["" if text is None else text for text in column.tolist()]
+    return packed
+
+
+def _moments(columns: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    stacked = np.concatenate([column.astype("datetime64[us]") for column in columns])
+    return np.ascontiguousarray(stacked.view(np.int64).reshape(len(columns), -1).T)
+
+
+_PACKERS: Final[dict[str, Callable[[list[npt.NDArray[Any]]], npt.NDArray[Any]]]] = {
+    "numbers": _numbers,
+    "categories": _texts,
+    "timestamps": _moments,
+}

@@ -1,0 +1,133 @@
+"""A bundle brought to life: verified, replayed, and ready to predict.
+
+The ONNX path imports neither pandas nor scikit-learn nor MLflow, and unpickles nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from evergreen.config import Label
+from evergreen.data.contract import Contract
+from evergreen.errors import InputError
+from evergreen.promotion.bundle import Bundle, Manifest, open_bundle
+from evergreen.promotion.golden import PREDICTION, PROBABILITY, compare_columns, read_golden
+from evergreen.promotion.graph_part import MODEL_ONNX
+from evergreen.serving.native_model import Explainer, NativeModel
+from evergreen.serving.onnx_model import FloatArray, Inputs, OnnxModel
+
+Kind = Literal["onnx", "native"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a model says of n rows.
+
+    ``predictions``: labels as objects, or float64. ``probabilities``: n × labels, and
+    ``intervals``: n × 2 (low, high), each None where there are none.
+    """
+
+    predictions: npt.NDArray[Any]
+    probabilities: FloatArray | None
+    labels: tuple[Label, ...] | None
+    intervals: FloatArray | None = None
+
+
+class Runtime(Protocol):
+    """A model that is ready to predict; safe to be used from several threads."""
+
+    bundle_version: str | None
+    kind: Kind
+    contract: Contract
+    manifest: Manifest
+
+    def predict(self, batch: Inputs) -> Outputs:
+        """Predict n rows, given as one array per feature column of the contract.
+
+        number, integer and boolean: float64, missing NaN; category: objects (text, missing None);
+        timestamp: datetime64[us] in UTC, missing NaT.
+        """
+        ...
+
+    def explain(self, batch: Inputs) -> dict[str, FloatArray]:
+        """Return SHAP values, n rows × outputs, per feature column.
+
+        There is one output for a regression and for two classes (the second label's), else one
+        per label. Units: as `evergreen.training.shap_values.shap_values` says. The first call
+        loads the native model and its libraries, which takes seconds.
+
+        Raises
+        ------
+        RefusedError
+            If there are no SHAP values for this kind of model.
+        """
+        ...
+
+
+class BundleRuntime:
+    """A bundle's model on one of the two runtimes."""
+
+    def __init__(self, bundle: Bundle, version: str | None = None) -> None:
+        self.bundle = bundle
+        self.bundle_version = version
+        self.contract = bundle.contract
+        self.manifest = bundle.manifest
+        self.kind: Kind = bundle.manifest.runtime
+        self._labels = self.contract.labels
+        self._label_array = np.array([*(self._labels or ()), None], dtype=object)[:-1]
+        self._first = self.contract.features[0].name
+        self._run = self._model().run
+        self._explainer = Explainer(bundle)
+
+    def _model(self) -> OnnxModel | NativeModel:
+        if self.kind == "native":
+            return NativeModel(self.bundle.model(), self.contract)
+        return OnnxModel((self.bundle.folder / MODEL_ONNX).read_bytes())
+
+    def predict(self, batch: Inputs) -> Outputs:
+        """Predict n rows; see `Runtime`."""
+        found = self._run(batch, len(batch[self._first]))
+        if self._labels is None:
+            return Outputs(found, None, None)
+        return Outputs(self._label_array[found.argmax(axis=1)], found, self._labels)
+
+    def explain(self, batch: Inputs) -> dict[str, FloatArray]:
+        """Return SHAP values per feature column; see `Runtime`."""
+        return self._explainer.explain(batch)
+
+
+def load_runtime(folder: Path | str, version: str | None = None) -> BundleRuntime:
+    """Return the model of a bundle, after its golden rows came out as at training.
+
+    ``version`` is what the registry calls the bundle.
+
+    Raises
+    ------
+    InputError
+        If the bundle is damaged or incomplete, its model cannot be loaded, or it does not give
+        the answers that it gave at training.
+    UnreachableError
+        If a file cannot be read.
+    """
+    runtime = BundleRuntime(open_bundle(folder), version)
+    golden = read_golden(runtime.bundle.folder / "golden.parquet", runtime.contract)
+    inputs = {column.name: golden[column.name] for column in runtime.contract.features}
+    replay = compare_columns(golden, _answers(runtime.predict(inputs)), runtime.contract)
+    if not replay.passed:
+        raise InputError(f"The bundle {folder} cannot be served. {replay.message}")
+    return runtime
+
+
+def _answers(outputs: Outputs) -> Mapping[str, npt.NDArray[Any]]:
+    """Name answers as golden rows do."""
+    answers = {PREDICTION: outputs.predictions}
+    if outputs.probabilities is not None:
+        for position, label in enumerate(outputs.labels or ()):
+            answers[f"{PROBABILITY}{label}"] = outputs.probabilities[:, position]
+    return answers
