@@ -18,6 +18,7 @@ from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
@@ -112,7 +113,8 @@ class LiveView:
                 lines.append(Text.assemble(("  ✓ ", "green"), title, (f"  {seconds:.1f} s", "dim")))
             else:
                 elapsed = f"{title}  [dim]{time.monotonic() - start:.0f} s[/dim]"
-                lines.append(Spinner("dots", Text.from_markup(f" {elapsed}"), style="cyan"))
+                spinner = Spinner("dots", Text.from_markup(elapsed), style="cyan")
+                lines.append(Padding(spinner, (0, 0, 0, 2)))
                 if self._candidates and not all(p.done for p in self._candidates.values()):
                     lines.append(self._candidate_table())
         return Group(*lines)

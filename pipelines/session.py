@@ -106,9 +106,13 @@ def start_zenml() -> None:
     """Import ZenML and tell it where the source code is."""
     import importlib.metadata
 
-    # ZenML asks for this at every step, and it reads every installed package's metadata: 0.7 s
-    # each time. What is installed does not change under a running process.
-    importlib.metadata.packages_distributions = cache(importlib.metadata.packages_distributions)
+    import importlib_metadata
+
+    # ZenML asks for this at every step, MLflow (by the backport) for every model, and it reads
+    # every installed package's metadata: 0.7 s each time. What is installed does not change under
+    # a running process.
+    for module in (importlib.metadata, importlib_metadata):
+        module.packages_distributions = cache(module.packages_distributions)
 
     from zenml.utils import source_utils
 
