@@ -98,8 +98,8 @@ def training_key(data_fingerprint: str, use_case: UseCase, code: str | None = No
     """Return the SHA-256 (hex) of everything that decides what training gives.
 
     ``data_fingerprint`` is that of the raw table, ``code`` that of the code (default: that of the
-    present `TRAINING_CODE`). What only judges or describes a model (gate, evaluation, quality, descriptions), where
-    the table lies, and how many processes share the work do not count.
+    present `TRAINING_CODE`). What only judges or describes a model (gate, evaluation, quality,
+    descriptions), where the table lies, and how many processes share the work do not count.
     """
     told = use_case.model_dump(mode="json")
     data = told["data"]

@@ -8,6 +8,8 @@ import pytest
 
 from evergreen.config import UseCase
 from evergreen.provenance import (
+    PACKAGE,
+    TRAINING_CODE,
     code_fingerprint,
     environment,
     git_state,
@@ -73,7 +75,13 @@ def test_data_and_code_count():
 
 def test_code_fingerprint_is_a_digest_of_the_sources():
     assert len(code_fingerprint()) == 64
-    assert training_key("f1", _use_case()) == training_key("f1", _use_case(), code_fingerprint())
+    of_training = code_fingerprint(*TRAINING_CODE)
+    assert of_training != code_fingerprint()
+    assert training_key("f1", _use_case()) == training_key("f1", _use_case(), of_training)
+
+
+def test_every_part_that_decides_a_training_exists():
+    assert all((PACKAGE / part).exists() for part in TRAINING_CODE)
 
 
 def test_environment_is_known():
