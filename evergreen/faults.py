@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
+import traceback
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from evergreen.errors import EvergreenError, UnreachableError
+from evergreen.paths import Home
 
 _FULL = "no space is left on the disk of {place}. Free some, or move the folder by EVERGREEN_HOME"
 _READ_ONLY = "{place} cannot be written to. Change its permissions, or move it by EVERGREEN_HOME"
@@ -27,6 +31,21 @@ def as_product_error(error: BaseException, place: str) -> EvergreenError | None:
         if _is_read_only(cause):
             return UnreachableError(f"The run stopped: {_READ_ONLY.format(place=place)}")
     return None
+
+
+def keep_trace(error: BaseException, home: Home) -> str:
+    """Keep the trace of a fault that is ours; return the message that says where it lies."""
+    trace = "".join(traceback.format_exception(error))
+    log = home.logs / f"fault-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(trace, encoding="utf-8")
+    except OSError:
+        return f"Internal fault, and its trace could not be kept in {log}:\n{trace}"
+    return (
+        f"Internal fault: {type(error).__name__}: {error}\n"
+        f"That is Evergreen's mistake, not yours. The trace is in {log}"
+    )
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

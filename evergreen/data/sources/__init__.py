@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from evergreen.data.source_config import (
     CsvSource,
@@ -20,6 +19,9 @@ from evergreen.data.source_config import (
     SqlSource,
 )
 from evergreen.data.sources.environment import Environment, mask_url
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BACKOFF_SECONDS = 0.5
 _SHOWN_QUERY = 60

@@ -1,0 +1,177 @@
+"""Putting a server together: model, watcher, prediction log and application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from evergreen.errors import InputError
+from evergreen.serving.holder import ModelHolder, Served
+from evergreen.serving.options import ServerOptions
+from evergreen.serving.prediction_log import PredictionLog
+from evergreen.serving.readable_log import Events, ReadableLog
+from evergreen.serving.redaction import Redaction, Rule, redaction_key
+from evergreen.serving.registry_reader import open_registry
+from evergreen.serving.runtime import load_runtime
+from evergreen.serving.watcher import Watcher, load_folder
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from evergreen.serving.keys import KeyRing
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is ready, and what keeps it up to date."""
+
+    holder: ModelHolder
+    watcher: Watcher | None
+
+    @property
+    def served(self) -> Served:
+        """What is served."""
+        return self.holder.current
+
+
+def load(options: ServerOptions) -> Loaded:
+    """Load what is to be served.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, version, alias or bundle, or the bundle is no good.
+    UnreachableError
+        If registry or files cannot be reached.
+    """
+    holder = ModelHolder()
+    if options.bundle is not None:
+        load_folder(holder, options.bundle, load_runtime, options.model)
+        return Loaded(holder, None)
+    watcher = Watcher(
+        holder,
+        open_registry(options.registry_uri),
+        str(options.model),
+        load_runtime,
+        cache=options.home.root / "serving" / "bundles",
+        alias=options.alias,
+        version=options.version,
+    )
+    watcher.load_first()
+    return Loaded(holder, watcher)
+
+
+def open_log(options: ServerOptions, model: str) -> PredictionLog:
+    """Open the prediction log of this process.
+
+    Raises
+    ------
+    InputError
+        If its address is unusable.
+    UnreachableError
+        If the readable log or the redaction key cannot be used.
+    """
+    settings = options.settings.log
+    rules = _redaction_rules(settings.redact)
+    hashes = "hash" in rules.values()
+    key = redaction_key(options.home.root / "redaction.key") if hashes else b""
+    retain = None if settings.retention is None else settings.retention.total_seconds()
+    readable = ReadableLog(options.home.logs, f"serving-{model}", retain=retain)
+    start_logging(readable)
+    return PredictionLog(
+        options.log_url,
+        model,
+        spool=options.home.root / "spool",
+        durable=settings.durable,
+        redaction=Redaction(rules, key),
+        retain=retain,
+        readable=readable,
+    )
+
+
+def make_app(options: ServerOptions, loaded: Loaded | None = None) -> FastAPI:
+    """Return the application of one process; what it opened is closed when it shuts down.
+
+    Raises as `load` and `open_log` do.
+    """
+    from evergreen.serving.api import create_app
+
+    start_logging()
+    loaded = load(options) if loaded is None else loaded
+    log = open_log(options, loaded.served.name)
+    app = create_app(loaded.holder, log, options.settings, auth=key_ring(options))
+    _close_at_the_end(app, loaded.watcher, log)
+    return app
+
+
+def key_ring(options: ServerOptions) -> KeyRing | None:
+    """Return the API keys, or None where this machine alone can reach the server.
+
+    Raises
+    ------
+    InputError
+        If keys are needed and there are none, or their file is damaged.
+    UnreachableError
+        If it cannot be read.
+    """
+    if options.on_loopback and not options.require_keys:
+        return None
+    from evergreen.serving.keys import KeyRing
+
+    ring = KeyRing(options.home.root / "serving" / "keys.json")
+    if not len(ring):
+        raise InputError(
+            f"Others can reach {options.host}, so callers need an API key, and there is none yet. "
+            "Make one: python -m evergreen.serving.keys create --name NAME; or serve this machine "
+            "alone: --host 127.0.0.1"
+        )
+    return ring
+
+
+def start_logging(readable: ReadableLog | None = None) -> None:
+    """Bring what the server has to say to standard error, and to the readable log."""
+    logger = logging.getLogger("evergreen.serving")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    if not any(isinstance(handler, _Console) for handler in logger.handlers):
+        console = _Console(sys.stderr)
+        console.setLevel(logging.WARNING)
+        console.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(console)
+    if readable is not None:
+        logger.addHandler(Events(readable))
+
+
+class _Console(logging.StreamHandler[Any]):
+    """Standard error."""
+
+
+def _close_at_the_end(app: FastAPI, watcher: Watcher | None, log: PredictionLog) -> None:
+    """Start the watcher with the application; stop it and flush the log after the last answer."""
+    inner = app.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def lifespan(application: Any) -> AsyncIterator[Any]:
+        if watcher is not None:
+            watcher.start()
+        try:
+            async with inner(application) as state:
+                yield state
+        finally:
+            if watcher is not None:
+                watcher.stop()
+            await asyncio.to_thread(log.close)
+
+    app.router.lifespan_context = lifespan
+
+
+def _redaction_rules(redact: Mapping[str, Rule] | Sequence[str]) -> dict[str, Rule]:
+    """Read a plain list of columns as columns to drop."""
+    if isinstance(redact, Mapping):
+        return dict(redact)
+    return dict.fromkeys(redact, "drop")

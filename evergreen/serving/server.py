@@ -1,0 +1,161 @@
+"""Running the server: the socket, the processes, the signals.
+
+uvicorn with uvloop and httptools does the serving; docs/decisions.md says what was compared.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.supervisors.multiprocess import Multiprocess
+
+from evergreen.errors import InputError, UnreachableError
+from evergreen.serving.assembly import Loaded, key_ring, load, make_app
+from evergreen.serving.options import ServerOptions
+
+BACKLOG: Final = 2048
+DRAINING: Final = 20  # seconds that requests under way get at the end
+_SHARED_METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def serve(options: ServerOptions, announce: Callable[[str], None]) -> None:
+    """Serve until a signal says stop; then answer what is under way and flush the log.
+
+    ``announce`` is called once, with what is served and where, when requests are answered.
+
+    Raises
+    ------
+    InputError
+        If what is to be served is unknown or no good, or an API key is lacking.
+    UnreachableError
+        If the port is taken, or registry or files cannot be reached.
+    """
+    started = time.perf_counter()
+    with closing(_listen(options.host, options.port)) as listener:
+        key_ring(options)
+        loaded = load(options)
+        port = listener.getsockname()[1]
+
+        def tell() -> None:
+            announce(_announcement(options, loaded, port, time.perf_counter() - started))
+
+        if options.workers == 1:
+            _serve_here(options, loaded, listener, tell)
+        else:
+            _serve_by_workers(options, listener, tell)
+
+
+def _serve_here(
+    options: ServerOptions, loaded: Loaded, listener: socket.socket, tell: Callable[[], None]
+) -> None:
+    app = make_app(options, loaded)
+    server = _Server(_config(app), tell)
+    # uvicorn raises the signal that stopped it once more: it has been obeyed by then.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    server.run(sockets=[listener])
+    if not server.started:
+        raise UnreachableError("The server could not start; the log says why.")
+
+
+def _serve_by_workers(
+    options: ServerOptions, listener: socket.socket, tell: Callable[[], None]
+) -> None:
+    """Run processes that share the socket. The model is known to load; each loads its own."""
+    with tempfile.TemporaryDirectory(prefix="evergreen-metrics-") as folder:
+        os.environ.setdefault(_SHARED_METRICS, folder)
+        config = _config(partial(make_app, options), factory=True, workers=options.workers)
+        supervisor = Multiprocess(config, sockets=[listener])
+        tell()
+        supervisor.run()
+
+
+class _Server(uvicorn.Server):
+    """Says so when it answers."""
+
+    def __init__(self, config: uvicorn.Config, tell: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell = tell
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._tell()
+
+
+def _config(app: Any, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=DRAINING,
+        **more,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bind the port before anything is loaded, so that a taken one is known at once."""
+    try:
+        (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except socket.gaierror as error:
+        raise InputError(f"{host!r} is no address of this machine: {error.strerror}") from error
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _port_error(host, port, error) from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def _port_error(host: str, port: int, error: OSError) -> UnreachableError:
+    if isinstance(error, PermissionError):
+        return UnreachableError(
+            f"Port {port} may not be opened by this user; choose one from 1024 on: --port 8000"
+        )
+    reason = error.strerror or str(error)
+    return UnreachableError(
+        f"Port {port} on {host} cannot be opened: {reason}. Stop what uses it, or choose another: "
+        f"--port {port + 1 if port < 65535 else 8000}"
+    )
+
+
+def _announcement(options: ServerOptions, loaded: Loaded, port: int, seconds: float) -> str:
+    served = loaded.served
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    url = f"http://{host}:{port}"
+    named = f" ({served.alias})" if served.alias else ""
+    version = f"version {served.version}{named}" if served.version else f"from {options.bundle}"
+    runtime = "ONNX Runtime" if served.runtime.kind == "onnx" else "scikit-learn (native)"
+    workers = f", {options.workers} workers" if options.workers > 1 else ""
+    return (
+        f"Serving {served.name}, {version}, on {runtime}{workers}; ready after {seconds:.1f} s\n"
+        f"  Try it  {url}\n"
+        f"  Docs    {url}/docs\n"
+        f"  Health  {url}/health\n"
+        f"Ctrl-C stops it (process {os.getpid()}, Python {sys.version.split()[0]})"
+    )
