@@ -30,10 +30,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Derivation:
-    """Expressions in an order of evaluation; ``prefix`` stands before every name, read or given."""
+    """Expressions in an order of evaluation; ``prefix`` stands before every name, read or given.
+
+    ``bounded``: no result can be infinite, so that none needs to be looked at.
+    """
 
     expressions: Mapping[str, Expression]
     prefix: str = ""
+    bounded: bool = False
 
 
 class Columns:
@@ -57,7 +61,7 @@ class Columns:
         plan = _Plan()
         for group in groups:
             for name, expression in group.expressions.items():
-                plan.define(f"{group.prefix}{name}", expression, group.prefix)
+                plan.define(name, expression, group)
         for wave in plan.waves():
             operation, constant = wave[0].operation, wave[0].constant
             slots = zip(*(call.arguments for call in wave), strict=True)
@@ -67,7 +71,8 @@ class Columns:
                 else self.pick(list(slot))
                 for slot, is_constant in zip(slots, constant, strict=True)
             ]
-            self.define([call.key for call in wave], emit(self.graph, operation, arguments))
+            result = emit(self.graph, operation, arguments, bounded=wave[0].bounded)
+            self.define([call.key for call in wave], result)
         for name, key in plan.names.items():
             self._places[name] = self._places[key]
 
@@ -91,6 +96,7 @@ class _Step:
     operation: str
     arguments: tuple[str, ...]
     constant: tuple[bool, ...]  # which of the arguments are constants
+    bounded: bool
 
 
 class _Plan:
@@ -101,8 +107,8 @@ class _Plan:
         self.constants: dict[str, float] = {}
         self._steps: dict[tuple[str, tuple[str, ...]], _Step] = {}
 
-    def define(self, name: str, expression: Expression, prefix: str) -> None:
-        self.names[name] = self._key(expression.root, prefix)
+    def define(self, name: str, expression: Expression, group: Derivation) -> None:
+        self.names[f"{group.prefix}{name}"] = self._key(expression.root, group)
 
     def waves(self) -> list[list[_Step]]:
         """Put each call as late as those that need it allow, so that like calls meet."""
@@ -112,19 +118,19 @@ class _Plan:
                 if argument in height:
                     height[argument] = max(height[argument], height[step.key] + 1)
 
-        def order(step: _Step) -> tuple[int, str, tuple[bool, ...]]:
-            return -height[step.key], step.operation, step.constant
+        def order(step: _Step) -> tuple[int, str, tuple[bool, ...], bool]:
+            return -height[step.key], step.operation, step.constant, step.bounded
 
         return [list(wave) for _, wave in groupby(sorted(self._steps.values(), key=order), order)]
 
-    def _key(self, node: Node, prefix: str) -> str:
+    def _key(self, node: Node, group: Derivation) -> str:
         """Return the name of a node's result; equal nodes share one."""
         if isinstance(node, ColumnValue):
-            name = f"{prefix}{node.name}"
+            name = f"{group.prefix}{node.name}"
             return self.names.get(name, name)
         if isinstance(node, Constant):
             return self._constant(node.value)
-        arguments = tuple(self._key(argument, prefix) for argument in node.arguments)
+        arguments = tuple(self._key(argument, group) for argument in node.arguments)
         constant = tuple(argument in self.constants for argument in arguments)
         if all(constant):
             with np.errstate(all="ignore"):
@@ -132,7 +138,8 @@ class _Plan:
                 return self._constant(float(OPERATIONS[node.operation](*values)))
         call = (node.operation, arguments)
         if call not in self._steps:
-            self._steps[call] = _Step(f"{RESULT}{len(self._steps)}", *call, constant)
+            key = f"{RESULT}{len(self._steps)}"
+            self._steps[call] = _Step(key, *call, constant, group.bounded)
         return self._steps[call].key
 
     def _constant(self, value: float) -> str:

@@ -113,7 +113,7 @@ def _number_columns(
         columns.define([f"{name}\0time" for name in inputs.timestamps], time)
         step: DateParts = branches["dates"][0].named_steps["parts"]
         parts = date_parts(step.parts)
-        derivations += [Derivation(parts, f"{name}\0") for name in inputs.timestamps]
+        derivations += [Derivation(parts, f"{name}\0", bounded=True) for name in inputs.timestamps]
     columns.derive(*derivations)
     return columns
 

@@ -17,10 +17,10 @@ from evergreen.onnx_export.graph import DOUBLE, Graph
 Emit = Callable[..., str]
 
 
-def emit(graph: Graph, operation: str, arguments: list[str]) -> str:
-    """Add the nodes of one operation; what is not finite is missing."""
+def emit(graph: Graph, operation: str, arguments: list[str], *, bounded: bool) -> str:
+    """Add the nodes of one operation; what is not finite is missing, unless it is ``bounded``."""
     result = _EMITTERS[operation](graph, *arguments)
-    return finite(graph, result) if operation in _MAY_OVERFLOW else result
+    return finite(graph, result) if operation in _MAY_OVERFLOW and not bounded else result
 
 
 def finite(graph: Graph, tensor: str) -> str:

@@ -35,28 +35,28 @@ def rows_at_thresholds(ensemble: Ensemble, features: FloatArray, limit: int) -> 
     the value that it asks for is put at the threshold, and at its neighbours. Of more than
     ``limit`` branches, so many are taken evenly from all.
     """
-    branches = [
-        (tree, int(node)) for tree in ensemble.trees for node in np.flatnonzero(~tree.is_leaf)
-    ]
+    inner = [np.flatnonzero(~tree.is_leaf) for tree in ensemble.trees]
+    ends = np.cumsum([len(nodes) for nodes in inner])
+    branches = int(ends[-1])
     if not branches or not len(features):
-        return Probe.nothing(features, len(branches))
-    taken = np.unique(np.linspace(0, len(branches) - 1, min(limit, len(branches))).astype(int))
+        return Probe.nothing(features, branches)
+    taken = np.unique(np.linspace(0, branches - 1, min(limit, branches)).astype(int))
     parents: dict[int, IntArray] = {}
     rows, base = [], []
     for turn, place in enumerate(taken):
-        tree, node = branches[place]
-        if id(tree) not in parents:
-            parents[id(tree)] = _parents(tree)
+        number = int(np.searchsorted(ends, place, side="right"))
+        tree, node = ensemble.trees[number], int(inner[number][place - ends[number]])
+        if number not in parents:
+            parents[number] = _parents(tree)
         origin = turn % len(features)
-        row = _inside(features[origin], tree, node, parents[id(tree)], ensemble)
+        row = _inside(features[origin], tree, node, parents[number], ensemble)
         for value in _neighbours(float(tree.threshold[node]), ensemble.single):
             made = row.copy()
             made[tree.feature[node]] = value
             rows.append(made)
             base.append(origin)
-    return Probe(
-        np.clip(np.array(rows), -_LARGEST, _LARGEST), np.array(base), len(branches), len(taken)
-    )
+    made_rows = np.clip(np.array(rows), -_LARGEST, _LARGEST)
+    return Probe(made_rows, np.array(base), branches, len(taken))
 
 
 def _parents(tree: Tree) -> IntArray:

@@ -93,7 +93,8 @@ def add_trees(graph: Graph, ensemble: Ensemble, features: str) -> str:
     )
     if not ensemble.exact:
         return sums
-    halves = graph.add("Reshape", graph.cast(sums, DOUBLE), graph.constant([0, 2, -1], np.int64))
+    shape = graph.constant([-1, 2, ensemble.outputs], np.int64)
+    halves = graph.add("Reshape", graph.cast(sums, DOUBLE), shape)
     return graph.add("ReduceSum", halves, graph.constant([1], np.int64), keepdims=0)
 
 

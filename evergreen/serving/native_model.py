@@ -35,10 +35,13 @@ class NativeModel:
 
     def run(self, inputs: Inputs, rows: int) -> FloatArray:
         """Return probabilities (rows × labels) or predictions (rows)."""
+        classes = len(self._contract.labels or ())
+        if not rows:  # scikit-learn refuses to predict nothing
+            return np.zeros((0, classes) if self._columns is not None else 0)
         frame = to_frame(inputs, self._contract)
         if self._columns is None:
             return np.asarray(self._model.predict(frame), dtype=np.float64).reshape(-1)
-        probabilities = np.zeros((rows, len(self._contract.labels or ())))
+        probabilities = np.zeros((rows, classes))
         probabilities[:, self._columns] = self._model.predict_proba(frame)
         return probabilities
 

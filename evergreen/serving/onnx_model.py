@@ -95,8 +95,15 @@ def _numbers(columns: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
 def _texts(columns: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     packed = np.empty((len(columns[0]), len(columns)), dtype=object)
     for position, column in enumerate(columns):
-        packed[:, position] = ["" if text is None else text for text in column.tolist()]
+        packed[:, position] = [_text(text) for text in column.tolist()]
     return packed
+
+
+def _text(text: str | None) -> str:
+    """Return text that ONNX Runtime can take: half of a surrogate pair is no character."""
+    if not text:
+        return ""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _moments(columns: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
