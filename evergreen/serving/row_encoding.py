@@ -74,7 +74,9 @@ def _mend(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """Turn NumPy's scalars and arrays into Python's; what JSON does not know becomes text."""
-    value = value.tolist() if hasattr(value, "tolist") else value
+    if hasattr(value, "tolist"):
+        moment = value.dtype.kind == "M"
+        value = (None if str(value) == "NaT" else str(value)) if moment else value.tolist()
     known = value is None or isinstance(value, str | bool | int | float | dict | list | tuple)
     return value if known else str(value)
 
