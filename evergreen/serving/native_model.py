@@ -84,12 +84,12 @@ def to_frame(inputs: Inputs, contract: Contract) -> pd.DataFrame:
     """Return the table that a pipeline takes."""
     import pandas as pd
 
-    text = ("category", "identifier")
-    return pd.DataFrame(
-        {
-            column.name: pd.Series(
-                inputs[column.name], dtype=object if column.type in text else None
-            )
-            for column in contract.features
-        }
-    )
+    series = {}
+    for column in contract.features:
+        values = inputs[column.name]
+        if column.type in ("category", "identifier"):
+            texts = [text or None for text in values.tolist()]
+            series[column.name] = pd.Series(texts, dtype=object)
+        else:
+            series[column.name] = pd.Series(values)
+    return pd.DataFrame(series)
