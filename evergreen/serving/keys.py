@@ -26,8 +26,8 @@ from typing import Final, Literal
 from pydantic import ValidationError
 
 from evergreen.errors import InputError, UnreachableError
-from evergreen.serving.api.problems import Problem
-from evergreen.serving.api.security import presented_key, unauthenticated
+from evergreen.serving.problems import Problem
+from evergreen.serving.security import presented_key, unauthenticated
 from evergreen.values import Value
 
 Scope = Literal["predict", "admin"]
@@ -182,7 +182,7 @@ class KeyRing:
             self._look()
         except (InputError, UnreachableError) as error:
             # The keys that were read last go on holding; nobody is let in by a damaged file.
-            logger.error("%s The keys stay as they were.", error)
+            logger.warning("%s The keys stay as they were.", error)
 
     def _look(self) -> None:
         try:

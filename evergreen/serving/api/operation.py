@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from evergreen.errors import EvergreenError, RefusedError, UnreachableError
-from evergreen.serving.api import problems
-from evergreen.serving.api.problems import Problem
-from evergreen.serving.api.security import API_HEADERS
+from evergreen.serving import problems
+from evergreen.serving.problems import Problem
+from evergreen.serving.security import API_HEADERS
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -35,6 +35,7 @@ BODY_TIMEOUT: Final = 30.0  # seconds between two parts of a body
 HANDLED: Final = "evergreen.handled"  # in a scope: this module sees to headers and metrics
 
 logger = logging.getLogger(__name__)
+_SEE_LOG: Final = "The server's log says what happened, by request id."
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _PREFIX = secrets.token_hex(6)
 _numbers = itertools.count(1)
@@ -123,6 +124,7 @@ class Documented:
     response: dict[str, Any] = field(default_factory=dict)
     parameters: tuple[dict[str, Any], ...] = ()
     problems: tuple[int, ...] = ()
+    status: str = "200"
 
 
 class Operation:
@@ -183,8 +185,7 @@ class Operation:
             return problem_reply(_as_problem(error), call.request_id)
         except Exception:
             logger.exception("request %s to %s failed", call.request_id, self.path)
-            problem = Problem("internal", "The server's log says what happened, by request id.")
-            return problem_reply(problem, call.request_id)
+            return problem_reply(Problem("internal", _SEE_LOG), call.request_id)
 
     def _admit(self, call: Call) -> None:
         if self.needs is None:
@@ -214,7 +215,7 @@ def _as_problem(error: EvergreenError) -> Problem:
     if isinstance(error, RefusedError):
         return Problem("not-explainable", str(error))
     logger.error("%s", error)
-    return Problem("internal", "The server's log says what happened, by request id.")
+    return Problem("internal", _SEE_LOG)
 
 
 async def read_body(call: Call, receive: Receive, limit: int) -> bytes | None:

@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from evergreen.data.contract import Column
-from evergreen.serving.api.problems import FieldError
 from evergreen.serving.parsing.readers import MAX_NUMBER, Unfit, as_text, moment, reader, shown
+from evergreen.serving.problems import FieldError
 from evergreen.serving.settings import ServingConfig
 
 OUT_OF_RANGE: Final = "out_of_range"  # outside a declared range

@@ -7,11 +7,11 @@ import io
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from evergreen.serving.api.problems import Problem
 from evergreen.serving.parsing.fields import Findings
 from evergreen.serving.parsing.readers import MAX_TEXT
 from evergreen.serving.parsing.rows import Inputs
 from evergreen.serving.parsing.tables import TableReader
+from evergreen.serving.problems import Problem
 
 if TYPE_CHECKING:
     import pyarrow as pa

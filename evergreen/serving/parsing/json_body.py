@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from evergreen.serving.api.problems import Problem
+from evergreen.serving.problems import Problem
 
 _decode = msgspec.json.Decoder().decode
 
 
-def read_json(body: bytes) -> Any:
-    """Return what a body holds.
+def read_json(body: bytes, *, nan_is_null: bool = False) -> Any:
+    """Return what a body holds; ``nan_is_null`` takes Python's NaN for a missing value.
 
     Raises
     ------
@@ -30,6 +30,8 @@ def read_json(body: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise Problem("malformed-body", f"The body is no UTF-8 at byte {error.start}.") from None
     except msgspec.DecodeError as error:
+        if nan_is_null and b"NaN" in body:
+            return _read_with_nan(body)
         raise Problem("malformed-body", f"The body is no JSON that can be used: {error}.") from None
     except ValueError as error:
         raise Problem("malformed-body", f"The body is no JSON: {error}.") from None
@@ -56,13 +58,27 @@ def _colons(value: Any) -> int:
 _PLAIN = frozenset({int, float, bool, type(None)})
 
 
-def _refuse_repetition(body: bytes) -> None:
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(items)
-        if len(found) != len(items):
-            names = [name for name, _ in items]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise Problem("malformed-body", f"The name {twice[:100]!r} stands twice in an object.")
-        return found
+def _read_with_nan(body: bytes) -> Any:
+    def constant(name: str) -> None:
+        if name != "NaN":
+            raise Problem("malformed-body", f"{name} is no JSON; null is a missing value.")
 
-    json.loads(body, object_pairs_hook=pairs, parse_int=float)
+    try:
+        return json.loads(body, object_pairs_hook=_distinct, parse_constant=constant)
+    except RecursionError:
+        raise Problem("malformed-body", "The JSON is nested too deeply.") from None
+    except ValueError as error:
+        raise Problem("malformed-body", f"The body is no JSON: {error}.") from None
+
+
+def _refuse_repetition(body: bytes) -> None:
+    json.loads(body, object_pairs_hook=_distinct, parse_int=float)
+
+
+def _distinct(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(items)
+    if len(found) != len(items):
+        names = [name for name, _ in items]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise Problem("malformed-body", f"The name {twice[:100]!r} stands twice in an object.")
+    return found

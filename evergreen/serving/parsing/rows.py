@@ -46,6 +46,8 @@ class FastRow:
         self._colons = len(fields) + sum(name.count(":") for name in self.names)
         self._texts = any(field.column.type in {"category", "timestamp"} for field in fields)
         self.inputs = _maker(fields)
+        # Of these types, what JSON had is what the model gets.
+        self.verbatim = all(f.column.type in {"number", "integer", "category"} for f in fields)
 
     def read(self, body: bytes) -> Values | None:
         """Return the values of a row, or None where it needs the long way."""

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from evergreen.data.contract import Contract
-from evergreen.serving.api.problems import FieldError, Problem
 from evergreen.serving.parsing.fields import Field, Findings
 from evergreen.serving.parsing.readers import kind
 from evergreen.serving.parsing.rows import Inputs
+from evergreen.serving.problems import FieldError, Problem
 from evergreen.serving.settings import ServingConfig
 
 Columns = Mapping[str, Sequence[Any]]
