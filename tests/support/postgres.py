@@ -22,6 +22,7 @@ class Postgres:
     port: int
     user: str
     password: str
+    folder: Path
     database: str = "postgres"
 
     @property
@@ -31,6 +32,24 @@ class Postgres:
             f"postgresql+psycopg://{self.user}:{self.password}@{self.host}:{self.port}/"
             f"{self.database}"
         )
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        log = self.folder / "server.log"
+        options = (
+            f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' "
+            "-c fsync=off -c synchronous_commit=off -c shared_buffers=16MB"
+        )
+        _run(self._control, ["-l", log, "-o", options, "start"], log=log)
+
+    def kill(self) -> None:
+        """End the server at once, without a word to its clients."""
+        _run(self._control, ["-m", "immediate", "stop"])
+
+    @property
+    def _control(self) -> list:
+        programs = next((self.folder / "programs").glob("*/*/bin"))
+        return [programs / "pg_ctl", "-D", self.folder / "data", "-w"]
 
 
 def install_programs(folder: Path) -> Path:
@@ -58,25 +77,19 @@ def running_postgres(folder: Path) -> Iterator[Postgres]:
     The folder must be empty, and in one that every user may enter: the server never runs as root.
     """
     programs = install_programs(folder / "programs")
-    server = Postgres("127.0.0.1", free_port(), "evergreen", secrets.token_hex(12))
-    data, log = folder / "data", folder / "server.log"
+    server = Postgres("127.0.0.1", free_port(), "evergreen", secrets.token_hex(12), folder)
     password_file = folder / "password"
     password_file.write_text(server.password)
     _give_to_server_user(folder, password_file)
     _run(
-        [programs / "initdb", "-D", data, "-U", server.user, "--pwfile", password_file],
+        [programs / "initdb", "-D", folder / "data", "-U", server.user, "--pwfile", password_file],
         ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"],
     )
-    options = (
-        f"-p {server.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' "
-        "-c fsync=off -c synchronous_commit=off -c shared_buffers=16MB"
-    )
-    control = [programs / "pg_ctl", "-D", data, "-w"]
-    _run(control, ["-l", log, "-o", options, "start"], log=log)
+    server.start()
     try:
         yield server
     finally:
-        _run(control, ["-m", "immediate", "stop"])
+        server.kill()
 
 
 def _server_user() -> pwd.struct_passwd | None:
