@@ -36,7 +36,9 @@ class CsvSource(Value):
         None, min_length=1, max_length=1, description="One character. Default: detected."
     )
     encoding: str | None = Field(None, description="Such as utf-8 or cp1252. Default: detected.")
-    decimal: Literal[".", ","] = Field(".", description="The decimal mark.")
+    decimal: Literal[".", ","] | None = Field(
+        None, description="The decimal mark. Default: detected."
+    )
     missing: tuple[str, ...] = Field((), description="Further spellings of a missing value.")
 
 

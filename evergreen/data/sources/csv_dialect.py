@@ -1,8 +1,8 @@
-"""How a CSV file is written: its encoding and its delimiter, found by looking.
+"""How a CSV file is written: its encoding, delimiter and decimal mark, found by looking.
 
 RFC 4180 leaves both open. The encoding is UTF-8 wherever the whole file is valid UTF-8 (text in
 another encoding practically never is); the delimiter is the one that splits every line of a sample
-into the same number of fields.
+into the same number of fields; the decimal mark is a comma where a column can only be read so.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING
+from itertools import zip_longest
+from typing import IO, TYPE_CHECKING, Final, Literal
 
 from evergreen.errors import InputError
 
@@ -32,6 +34,9 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_WITH_COMMA: Final = re.compile(r"[+-]?\d+(,\d+)?")
+_WITH_POINT: Final = re.compile(r"[+-]?\d+(\.\d+)?")
+_THOUSANDS: Final = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 _OTHER_FORMATS = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook; export the sheet as CSV"),
     (b"\xd0\xcf\x11\xe0", "an Excel workbook; export the sheet as CSV"),
@@ -166,6 +171,35 @@ def _agreement(text: str, delimiter: str, whole: bool) -> tuple[float, int] | No
     if most_frequent < 2:
         return None
     return (times / len(widths) if most_frequent == widths[0] else 0.0), widths[0]
+
+
+def find_decimal(text: str, whole: bool, delimiter: str) -> Literal[".", ","]:
+    """Return the decimal mark: a comma where some column can only be read so, and none by points.
+
+    Parameters are those of `find_delimiter`. A column whose commas may all part thousands
+    ("1,234") does not tell.
+    """
+    rows: list[list[str]] = []
+    with suppress(csv.Error):
+        rows.extend(
+            row for row in reader(io.StringIO(text, newline=""), delimiter) if not is_blank(row)
+        )
+    body = rows[1:] if whole else rows[1:-1]
+    # What holds no digit is a missing value, however it is spelt.
+    columns = [
+        [field.strip() for field in column if any(map(str.isdigit, field))]
+        for column in zip_longest(*body, fillvalue="")
+    ]
+    if any(_are_numbers(column, _WITH_POINT, ".") for column in columns):
+        return "."
+    commas = (column for column in columns if _are_numbers(column, _WITH_COMMA, ","))
+    told = (field for column in commas for field in column if "," in field)
+    return "," if any(not _THOUSANDS.fullmatch(field) for field in told) else "."
+
+
+def _are_numbers(fields: list[str], form: re.Pattern[str], mark: str) -> bool:
+    """Tell whether all fields have the form and at least one has the mark."""
+    return any(mark in field for field in fields) and all(map(form.fullmatch, fields))
 
 
 def reader(lines: Iterable[str], delimiter: str) -> CsvReader:

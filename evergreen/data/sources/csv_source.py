@@ -75,7 +75,7 @@ def parse_csv(
     *,
     delimiter: str | None = None,
     encoding: str | None = None,
-    decimal: Literal[".", ","] = ".",
+    decimal: Literal[".", ","] | None = None,
     missing: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return the table in CSV text; it may have no rows.
@@ -86,10 +86,8 @@ def parse_csv(
         Opens the uncompressed bytes from their start; called several times.
     where
         What messages call the text: a path or an address.
-    delimiter, encoding
+    delimiter, encoding, decimal
         As given by the user, or None to detect them.
-    decimal
-        The decimal sign.
     missing
         Spellings of a missing value besides those of pandas.
 
@@ -108,6 +106,7 @@ def parse_csv(
         raise InputError(f"{where}: the first line is a note to Excel ('sep='); delete that line")
     detected = dialect.find_delimiter(text, whole)
     used = delimiter or detected or ","
+    decimal = decimal or dialect.find_decimal(text, whole, used)
     try:
         names = _require_even_lines(open_bytes, encoding, used, detected, where)
         return _even_table(open_bytes, encoding, used, names, decimal, missing)

@@ -108,6 +108,27 @@ def test_decimal_commas(path):
     assert list(frame["a"]) == [1.5, -0.25]
 
 
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("a;b\n1,5;x\n;y\nn/a;z\n-20,25;x\n", 1.5),
+        ('a,b\n"1,5",x\n"2,25",y\n', 1.5),
+        ("a;b\n1,5;2024-01-01\n2;2024-01-02\n", 1.5),
+        ("a;b\n1,5;01.02.2024\n2,5;02.02.2024\n", 1.5),
+        ("a;b\n1.5;2,5\n2.5;3,5\n", 1.5),  # points and commas: points
+        ("a;b\n1,234;x\n12,500;y\n", "1,234"),  # thousands, perhaps
+        ("a;b\n1,2,3;x\n2,3,4;y\n", "1,2,3"),  # a list
+    ],
+)
+def test_the_decimal_mark_is_found(path, text, first):
+    assert _read(path, text)["a"][0] == first
+
+
+def test_a_given_decimal_mark_counts(path):
+    assert list(_read(path, "a;b\n1,234;x\n12,500;y\n", decimal=",")["a"]) == [1.234, 12.5]
+    assert list(_read(path, "a;b\n1,5;x\n2,5;y\n", decimal=".")["a"]) == ["1,5", "2,5"]
+
+
 def test_infinities_and_missing_values_stay_what_they_are(path):
     frame = _read(path, "a,b\ninf,NA\n-inf,?\n,-999\n1,2\n", missing=("?", "-999"))
     assert list(frame["a"][:2]) == [np.inf, -np.inf]
