@@ -8,14 +8,15 @@ import pytest
 
 from tests.support.command_line import Home
 
-QUICK = ("--set", "training.candidates=[decision_tree]", "--set", "training.trials=2")
+IRIS = ("--pipeline", "train", "--config", "configs/iris.yaml")
+QUICK = ("--set", "training.candidates=[logistic_regression]", "--set", "training.trials=1")
 
 
 @pytest.fixture(scope="session")
 def trained_home(tmp_path_factory) -> Home:
     """A home in which one small model was trained: its stores exist, its champion is version 1."""
     home = Home(tmp_path_factory.mktemp("trained"))
-    home.run("--pipeline", "train", "--config", "configs/iris.yaml", *QUICK, "--json").check()
+    home.run(*IRIS, *QUICK, "--json").check()
     return home
 
 
@@ -23,3 +24,9 @@ def trained_home(tmp_path_factory) -> Home:
 def home(trained_home: Home, tmp_path: Path) -> Home:
     """A copy of the trained home that a test may do anything with."""
     return trained_home.copy(tmp_path / "home")
+
+
+@pytest.fixture(scope="module")
+def shared_home(trained_home: Home, tmp_path_factory) -> Home:
+    """A copy of the trained home that a module's tests share: for runs that leave nothing."""
+    return trained_home.copy(tmp_path_factory.mktemp("shared") / "home")

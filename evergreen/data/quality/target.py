@@ -93,6 +93,8 @@ def _rows_for_folds(table: Table) -> int:
     config: SplitConfig = table.use_case.split
     if split_method(table.contract, config) == "time":
         return 1
+    if config.folds > len(table.conformed):
+        return 1  # no matter of classes: making the folds says what is wrong
     rows = np.arange(1, 10_000)
     left = rows - np.maximum(1, np.round(config.holdout * rows))
     enough = rows[left >= config.folds]

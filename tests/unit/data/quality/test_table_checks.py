@@ -247,6 +247,8 @@ def test_rare_classes_are_measured_by_the_folds():
     frame = spoilt("y", ["maybe"] * 3)
     assert "or lower split.folds" in found("class_rows", frame, data={})[0].message
     assert found("class_rows", frame, data={}, split={"folds": 2}) == []
+    more_than_rows = {"folds": len(frame) + 1}  # a mistake in the configuration, told elsewhere
+    assert found("class_rows", frame, data={}, split=more_than_rows) == []
 
 
 def test_severities_and_limits_are_the_use_cases():
