@@ -7,11 +7,12 @@ from typing import Any, Final
 import numpy as np
 
 from evergreen.onnx_export.errors import NotExportable
-from evergreen.onnx_export.trees import Ensemble, Tree
+from evergreen.onnx_export.trees import Ensemble, FloatArray, Tree
 from evergreen.onnx_export.xgboost_trees import Boosted
 
 _CATEGORICAL: Final = 1  # bit of a decision type
 _ZERO_IS_MISSING: Final = 1 << 2
+_TINY: Final = float(np.float32(1e-35))  # LightGBM takes values up to this one for zero
 
 
 def lightgbm_ensemble(estimator: Any) -> Boosted:
@@ -54,7 +55,7 @@ def _tree(settings: dict[str, str], output: int) -> Tree:
         np.concatenate([_positions(settings.get(side, ""), branches), leaf])
         for side in ("left_child", "right_child")
     ]
-    thresholds = np.array(settings.get("threshold", "").split(), dtype=np.float64)
+    thresholds = _thresholds(np.array(settings.get("threshold", "").split(), dtype=np.float64))
     padding = np.zeros(len(leaf_values))
     return Tree(
         left=children[0],
@@ -64,6 +65,12 @@ def _tree(settings: dict[str, str], output: int) -> Tree:
         values=np.concatenate([np.zeros(branches), leaf_values])[:, None],
         outputs=(output,),
     )
+
+
+def _thresholds(written: FloatArray) -> FloatArray:
+    """Move thresholds next to zero so that all tiny values fall to the side of zero itself."""
+    moved = np.where((written >= 0) & (written < _TINY), _TINY, written)
+    return np.where((moved < 0) & (moved >= -_TINY), np.nextafter(-_TINY, -np.inf), moved)
 
 
 def _positions(children: str, branches: int) -> Any:
