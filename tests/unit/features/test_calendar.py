@@ -26,7 +26,7 @@ def expected(moments: pd.Series) -> pd.DataFrame:
     return pd.DataFrame({**parts, "epoch_days": days})
 
 
-@given(st.lists(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31, 23)), min_size=1))  # noqa: DTZ001
+@given(st.lists(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31, 23)), min_size=1))
 def test_the_parts_are_those_of_pandas(dates):
     moments = pd.Series(np.array(dates, dtype="datetime64[us]"))
     pd.testing.assert_frame_equal(parts_of(moments), expected(moments), rtol=1e-15)

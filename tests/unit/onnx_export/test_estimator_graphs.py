@@ -1,56 +1,19 @@
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.pipeline import Pipeline
 
 from evergreen.config import FeaturesConfig, ImputeConfig
 from evergreen.data.conform import model_frame, target_values
-from evergreen.features import build_features
 from evergreen.onnx_export import NotExportable, check_parity, export_onnx
 from evergreen.serving.onnx_model import OnnxModel
-from evergreen.training.candidates import BY_NAME, CANDIDATES, make_estimator
-from tests.support.search_tables import column, mixed_table
+from evergreen.training.candidates import BY_NAME, CANDIDATES
+from tests.support.graphs import LABELS, fitted, labelled
+from tests.support.search_tables import mixed_table
 
-LABELS = {
-    "text": ("amber", "mint", "zinc"),
-    "two texts": ("no", "yes"),
-    "integers": (-1, 4, 10),
-    "two integers": (0, 1),
-    "booleans": (False, True),
-}
-QUICK = {"random_forest": 20, "xgboost": 25, "lightgbm": 25}
 # How far a graph may be off. XGBoost's own exponentials are single precision.
 CLOSE = {"xgboost": 2e-7}
-
-
-def labelled(labels, rows=150):
-    """Return a table and contract whose target has these labels."""
-    frame, contract = mixed_table(rows=rows)
-    codes = np.unique(frame["outcome"], return_inverse=True)[1] % len(labels)
-    frame["outcome"] = np.array([*labels, None], dtype=object)[codes]
-    kind = "boolean" if isinstance(labels[0], bool) else "integer"
-    target = column("outcome", "category" if isinstance(labels[0], str) else kind, "target")
-    columns = (*contract.features, target)
-    return frame, contract.model_copy(update={"labels": labels, "columns": columns})
-
-
-def fitted(name, frame, contract, params=None, *, balance=False, features=None):
-    candidate = BY_NAME[name]
-    settings = {"n_estimators": QUICK[name]} if name in QUICK else {}
-    estimator = make_estimator(
-        candidate, contract.task, {**settings, **(params or {})}, seed=1, balance=balance, threads=1
-    )
-    features = features or FeaturesConfig(derive={"ratio": "`alcohol/vol` / `size [m]`"})
-    pipeline = build_features(contract, features, scale=candidate.scale, seed=1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return Pipeline([("features", pipeline), ("estimator", estimator)]).fit(
-            model_frame(frame, contract), target_values(frame, contract)
-        )
 
 
 def assert_parity(model, frame, contract, close=1e-9):
