@@ -26,6 +26,13 @@ class OnnxModel:
     content
         The bytes of the ONNX file.
 
+    Attributes
+    ----------
+    columns
+        The columns that it reads.
+    labels
+        What its answers' columns stand for; None for a regression.
+
     Raises
     ------
     InputError
@@ -37,9 +44,12 @@ class OnnxModel:
         told = self._session.get_modelmeta().custom_metadata_map
         names = [declared.name for declared in self._session.get_inputs()]
         unknown = [name for name in names if name not in _PACKERS or name not in told]
-        if unknown:
-            raise InputError(f"model.onnx has an input {unknown[0]!r} that this version lacks.")
+        if unknown or "labels" not in told:
+            lacking = f"an input {unknown[0]!r}" if unknown else "answers"
+            raise InputError(f"model.onnx has {lacking} that this version does not know.")
         self._inputs = [(name, _PACKERS[name], json.loads(told[name])) for name in names]
+        self.columns = [column for _, _, columns in self._inputs for column in columns]
+        self.labels = json.loads(told["labels"])
         self._outputs = [declared.name for declared in self._session.get_outputs()]
 
     def run(self, inputs: Inputs, rows: int) -> FloatArray:
@@ -65,7 +75,6 @@ def new_session(content: bytes) -> Any:
         If the bytes are no graph that can be run.
     """
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # workers are processes; a row is too small to share
@@ -78,15 +87,17 @@ def new_session(content: bytes) -> Any:
         return onnxruntime.InferenceSession(
             content, sess_options=options, providers=["CPUExecutionProvider"]
         )
-    except (
-        faults.Fail,
-        faults.InvalidArgument,
-        faults.InvalidGraph,
-        faults.InvalidProtobuf,
-        faults.NotImplemented,
-        faults.RuntimeException,
-    ) as error:
+    except faults() as error:
         raise InputError(f"model.onnx cannot be loaded: {error}") from error
+
+
+def faults() -> tuple[type[Exception], ...]:
+    """Return what ONNX Runtime raises for a graph that is damaged or that it cannot run."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf")
+    more = ("NotImplemented", "RuntimeException")
+    return tuple(getattr(state, name) for name in (*names, *more))
 
 
 def _numbers(columns: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:

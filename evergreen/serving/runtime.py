@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from evergreen.config import Label
 from evergreen.data.contract import Contract
-from evergreen.errors import InputError
+from evergreen.errors import InputError, UnreachableError
 from evergreen.promotion.bundle import Bundle, Manifest, open_bundle
 from evergreen.promotion.golden import PREDICTION, PROBABILITY, compare_columns, read_golden
 from evergreen.promotion.graph_part import MODEL_ONNX
 from evergreen.serving.native_model import Explainer, NativeModel
-from evergreen.serving.onnx_model import FloatArray, Inputs, OnnxModel
+from evergreen.serving.onnx_model import FloatArray, Inputs, OnnxModel, faults
 
 Kind = Literal["onnx", "native"]
 
@@ -88,7 +88,24 @@ class BundleRuntime:
     def _model(self) -> OnnxModel | NativeModel:
         if self.kind == "native":
             return NativeModel(self.bundle.model(), self.contract)
-        return OnnxModel((self.bundle.folder / MODEL_ONNX).read_bytes())
+        model = OnnxModel(self._graph())
+        known = {column.name for column in self.contract.features}
+        strange = [column for column in model.columns if column not in known]
+        labels = None if self._labels is None else list(self._labels)
+        if strange or model.labels != labels:
+            what = f"reads a column {strange[0]!r}" if strange else "has labels"
+            raise InputError(
+                f"The bundle {self.bundle.folder} cannot be served: its model.onnx {what} that the "
+                "contract does not know. Fetch it again, or train anew."
+            )
+        return model
+
+    def _graph(self) -> bytes:
+        path = self.bundle.folder / MODEL_ONNX
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise UnreachableError(f"Cannot read {path}: {error.strerror or error}") from error
 
     def predict(self, batch: Inputs) -> Outputs:
         """Predict n rows; see `Runtime`."""
@@ -118,7 +135,11 @@ def load_runtime(folder: Path | str, version: str | None = None) -> BundleRuntim
     runtime = BundleRuntime(open_bundle(folder), version)
     golden = read_golden(runtime.bundle.folder / "golden.parquet", runtime.contract)
     inputs = {column.name: golden[column.name] for column in runtime.contract.features}
-    replay = compare_columns(golden, _answers(runtime.predict(inputs)), runtime.contract)
+    try:
+        outputs = runtime.predict(inputs)
+    except faults() as error:
+        raise InputError(f"The bundle {folder} cannot be served: {error}") from error
+    replay = compare_columns(golden, _answers(outputs), runtime.contract)
     if not replay.passed:
         raise InputError(f"The bundle {folder} cannot be served. {replay.message}")
     return runtime

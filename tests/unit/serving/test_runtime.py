@@ -184,6 +184,9 @@ def test_a_graph_of_another_contract_is_not_served(folder):
         if column["name"] == "crew":
             column["name"] = "sailors"
     replace_file(folder, "contract.json", json.dumps(contract).encode())
+    with pytest.raises(InputError, match="reads a column 'crew' that the contract does not know"):
+        load_runtime(folder)
+    change_manifest(folder, runtime="native")
     with pytest.raises(InputError, match="lack the column 'sailors'"):
         load_runtime(folder)
 
@@ -195,6 +198,26 @@ def test_a_graph_with_another_interface_is_not_served(folder):
     del model.metadata_props[:]
     replace_file(folder, "model.onnx", model.SerializeToString())
     with pytest.raises(InputError, match="has an input 'numbers' that"):
+        load_runtime(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("numbers", '["mast / height", "sails", "licensed"]', "reads a column 'sails'"),
+        ("labels", '["calm", "storm"]', "has labels that the contract does not know"),
+        ("numbers", '["crew"]', "cannot be served"),
+    ],
+)
+def test_a_graph_that_says_otherwise_is_not_served(folder, key, value, reason):
+    import onnx
+
+    model = onnx.load(folder / "model.onnx")
+    told = {**{entry.key: entry.value for entry in model.metadata_props}, key: value}
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, told)
+    replace_file(folder, "model.onnx", model.SerializeToString())
+    with pytest.raises(InputError, match=reason):
         load_runtime(folder)
 
 
