@@ -132,7 +132,8 @@ def _pages() -> list[Any]:
 
 
 async def _page(request: Request) -> Response:
-    return FileResponse(PAGE / "page.html", media_type="text/html")
+    page = PAGE / "page.html"
+    return FileResponse(page) if page.is_file() else await _docs(request)
 
 
 async def _docs(request: Request) -> Response:
