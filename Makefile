@@ -25,6 +25,10 @@ help: ## Show this list
 train: $(VENV)/.installed ## Train CONFIG (default: configs/wine.yaml), with ARGS
 	@$(BIN)/python run.py --pipeline train --config $(CONFIG) $(ARGS)
 
+.PHONY: serve
+serve: $(VENV)/.installed ## Serve the champion of CONFIG on port 8000, with ARGS
+	@$(BIN)/python -m evergreen.serving --config $(CONFIG) $(ARGS)
+
 .PHONY: test
 test: $(VENV)/.installed-dev ## Run every test: unit, integration, end to end
 	@$(BIN)/pytest -n $(WORKERS) --dist loadfile tests/unit tests/integration tests/e2e $(ARGS)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import difflib
 import logging
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from evergreen.serving.holder import ModelHolder, Served
 from evergreen.serving.options import ServerOptions
 from evergreen.serving.prediction_log import PredictionLog
 from evergreen.serving.readable_log import Events, ReadableLog
-from evergreen.serving.redaction import Redaction, Rule, redaction_key
+from evergreen.serving.redaction import Redaction, redaction_key
 from evergreen.serving.registry_reader import open_registry
 from evergreen.serving.runtime import load_runtime
 from evergreen.serving.watcher import Watcher, load_folder
@@ -23,6 +24,7 @@ from evergreen.serving.watcher import Watcher, load_folder
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from evergreen.data.contract import Contract
     from evergreen.serving.keys import KeyRing
 
 
@@ -66,20 +68,21 @@ def load(options: ServerOptions) -> Loaded:
     return Loaded(holder, watcher)
 
 
-def open_log(options: ServerOptions, model: str) -> PredictionLog:
+def open_log(options: ServerOptions, contract: Contract) -> PredictionLog:
     """Open the prediction log of this process.
 
     Raises
     ------
     InputError
-        If its address is unusable.
+        If its address is unusable, or it is to redact a column that is none.
     UnreachableError
         If the readable log or the redaction key cannot be used.
     """
     settings = options.settings.log
-    rules = _redaction_rules(settings.redact)
-    hashes = "hash" in rules.values()
+    _require_known(settings.redact, contract)
+    hashes = "hash" in settings.redact.values()
     key = redaction_key(options.home.root / "redaction.key") if hashes else b""
+    model = contract.use_case
     retain = None if settings.retention is None else settings.retention.total_seconds()
     readable = ReadableLog(options.home.logs, f"serving-{model}", retain=retain)
     start_logging(readable)
@@ -88,7 +91,7 @@ def open_log(options: ServerOptions, model: str) -> PredictionLog:
         model,
         spool=options.home.root / "spool",
         durable=settings.durable,
-        redaction=Redaction(rules, key),
+        redaction=Redaction(settings.redact, key),
         retain=retain,
         readable=readable,
     )
@@ -103,7 +106,7 @@ def make_app(options: ServerOptions, loaded: Loaded | None = None) -> FastAPI:
 
     start_logging()
     loaded = load(options) if loaded is None else loaded
-    log = open_log(options, loaded.served.name)
+    log = open_log(options, loaded.served.contract)
     app = create_app(loaded.holder, log, options.settings, auth=key_ring(options))
     _close_at_the_end(app, loaded.watcher, log)
     return app
@@ -170,8 +173,14 @@ def _close_at_the_end(app: FastAPI, watcher: Watcher | None, log: PredictionLog)
     app.router.lifespan_context = lifespan
 
 
-def _redaction_rules(redact: Mapping[str, Rule] | Sequence[str]) -> dict[str, Rule]:
-    """Read a plain list of columns as columns to drop."""
-    if isinstance(redact, Mapping):
-        return dict(redact)
-    return dict.fromkeys(redact, "drop")
+def _require_known(redact: Iterable[str], contract: Contract) -> None:
+    """Refuse to redact a column that is none: the one that was meant would be written down."""
+    known = [column.name for column in contract.features]
+    for name in redact:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise InputError(
+                f"serving.log.redact names {name!r}, which is no field of the model.{hint} "
+                f"It has: {', '.join(known)}."
+            )
