@@ -20,6 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 
 # Trees work in single precision and refuse what does not fit; greater numbers count as this one.
 LARGEST: Final = float(np.finfo(np.float32).max)
+_CHUNK: Final = 16_384  # rows whose calendar is computed at once, in a processor's cache
 
 
 class DeriveColumns(TransformerMixin, BaseEstimator):
@@ -105,14 +106,20 @@ class DateParts(TransformerMixin, BaseEstimator):
     def transform(self, X: pd.DataFrame) -> FloatArray:
         """Return rows × (columns × parts), all parts of the first column first."""
         check_is_fitted(self, "n_features_in_")
-        expressions = date_parts(self.parts)
-        parts: list[FloatArray] = []
-        for name in X.columns:
-            values = split_moments(X[name].to_numpy())
-            for key, expression in expressions.items():
-                values[key] = expression.evaluate(values)
-            parts += [values[part_key(part)] for part in self.parts]
-        return np.column_stack(parts)
+        width = len(self.parts)
+        result = np.empty((len(X), X.shape[1] * width))
+        for place, name in enumerate(X.columns):
+            moments = X[name].to_numpy()
+            for start in range(0, len(X), _CHUNK):
+                rows = slice(start, start + _CHUNK)
+                result[rows, place * width : (place + 1) * width] = self._parts(moments[rows])
+        return result
+
+    def _parts(self, moments: npt.NDArray[Any]) -> FloatArray:
+        values = split_moments(moments)
+        for key, expression in date_parts(self.parts).items():
+            values[key] = expression.evaluate(values)
+        return np.column_stack([values[part_key(part)] for part in self.parts])
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[Any]:
         """Return ``column.part`` for each feature."""

@@ -80,5 +80,5 @@ def features_by_graph(
     graph = Graph()
     inputs = add_features(graph, fitted, contract)
     graph.output(FEATURES, DOUBLE, len(fitted.get_feature_names_out()))
-    model = OnnxModel(graph.model(inputs.metadata()).SerializeToString())
+    model = OnnxModel(graph.model({**inputs.metadata(), "labels": "null"}).SerializeToString())
     return model.run({name: frame[name].to_numpy() for name in frame.columns}, len(frame))

@@ -20,6 +20,10 @@ from tests.support.search_tables import column, contract_of, mixed_table
 DERIVED = {"ratio": "`alcohol/vol` / (1 + abs(`size [m]`))", "twice": "ratio * 2"}
 
 
+# NumPy drops NUL at the end of a text.
+WRITABLE = st.characters(exclude_characters="\0", codec="utf-8")
+
+
 def fitted(frame, contract, features, *, scale=False):
     pipeline = build_features(contract, features, scale=scale, seed=1)
     y = frame["outcome"].to_numpy()
@@ -180,7 +184,7 @@ def test_no_date_parts_leaves_dates_out():
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=4, unique=True))
+@given(st.lists(st.text(WRITABLE, min_size=1, max_size=8), min_size=1, max_size=4, unique=True))
 def test_any_column_names_work(names):
     names = [name for name in names if name != "outcome"] or ["x"]
     frame, contract = of_numbers(**{name: np.arange(10.0) for name in names})
