@@ -5,7 +5,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evergreen.features.calendar import date_parts, part_key, split_moments
@@ -26,6 +26,7 @@ def expected(moments: pd.Series) -> pd.DataFrame:
     return pd.DataFrame({**parts, "epoch_days": days})
 
 
+@settings(deadline=None)
 @given(st.lists(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31, 23)), min_size=1))
 def test_the_parts_are_those_of_pandas(dates):
     moments = pd.Series(np.array(dates, dtype="datetime64[us]"))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evergreen.config import FeaturesConfig
@@ -19,9 +19,9 @@ from tests.support.graphs import LABELS, fitted, labelled
 from tests.support.search_tables import mixed_table
 
 TREES = ["decision_tree", "random_forest", "xgboost", "lightgbm"]
-FINITE = st.floats(allow_nan=False, allow_infinity=False, width=64)
 
 
+@settings(deadline=None)
 @given(st.floats(-3.4e38, 3.4e38))
 def test_the_largest_single_decides_as_the_double_does(threshold):
     single = largest_single(np.array([threshold]))[0]
