@@ -3,6 +3,7 @@
 CONFIG  ?= configs/wine.yaml
 ARGS    ?=
 WORKERS ?= 2
+TESTS   ?= tests/unit tests/integration tests/e2e
 VENV    := .venv
 BIN     := $(VENV)/bin
 UV      := $(BIN)/uv
@@ -30,8 +31,8 @@ serve: $(VENV)/.installed ## Serve the champion of CONFIG on port 8000, with ARG
 	@$(BIN)/python -m evergreen.serving --config $(CONFIG) $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.installed-dev ## Run every test: unit, integration, end to end
-	@$(BIN)/pytest -n $(WORKERS) --dist loadfile tests/unit tests/integration tests/e2e $(ARGS)
+test: $(VENV)/.installed-dev ## Run the tests: unit, integration, end to end (TESTS=tests/browser: the page)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile $(TESTS) $(ARGS)
 
 .PHONY: test-fast
 test-fast: $(VENV)/.installed-dev ## Run the unit tests

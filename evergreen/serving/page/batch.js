@@ -93,7 +93,7 @@ function preview(head, rows) {
   const right = head.map((_, place) => rows.length > 0 && numeric(rows[0][place]));
   return h(
     "div",
-    { class: "scroll", tabindex: 0, role: "region", "aria-label": "The first rows" },
+    { class: "scroll", tabindex: 0, role: "group", "aria-label": "The first rows" },
     h(
       "table",
       {},
