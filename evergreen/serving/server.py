@@ -74,9 +74,11 @@ def _serve_by_workers(
     with tempfile.TemporaryDirectory(prefix="evergreen-metrics-") as folder:
         os.environ.setdefault(_SHARED_METRICS, folder)
         config = _config(partial(make_app, options), factory=True, workers=options.workers)
-        supervisor = Multiprocess(config, sockets=[listener])
+        supervisor = _Supervisor(config, sockets=[listener])
         tell()
         supervisor.run()
+    if supervisor.interrupted:
+        raise KeyboardInterrupt
 
 
 class _Server(uvicorn.Server):
@@ -91,6 +93,17 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._tell()
+
+
+class _Supervisor(Multiprocess):
+    """Remembers that it was Ctrl-C."""
+
+    interrupted = False
+
+    def handle_int(self) -> None:
+        """Stop the workers."""
+        self.interrupted = True
+        super().handle_int()
 
 
 def _config(app: Any, **more: Any) -> uvicorn.Config:

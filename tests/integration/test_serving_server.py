@@ -129,6 +129,37 @@ def test_sigterm_under_load_loses_nothing(bundle, tmp_path, workers):
     assert list(tmp_path.rglob("*.spool")) == []
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_has_an_exit_code_of_its_own(bundle, tmp_path, workers):
+    with serving(tmp_path, "--bundle", bundle.folder, "--workers", workers) as server:
+        answer = httpx.post(f"{server.url}/predict", json=BOAT).json()
+        os.killpg(server.process.pid, signal.SIGINT)  # as a terminal does
+        assert server.process.wait(30) == 130
+    assert answer["request_id"] in logged(tmp_path)
+    said = server.errors.read_text()
+    assert said.endswith("Stopped; every answered prediction is kept.\n")
+    assert "Traceback" not in said
+
+
+def test_a_redacted_column_must_be_one(bundle, tmp_path):
+    config = tmp_path / "boats.yaml"
+    data = "data: {source: boats.csv, target: wind}"
+    redact = "serving: {log: {redact: {HARBOUR: hash}}}"
+    config.write_text(f"task: classification\n{data}\n{redact}\n")
+    arguments = ("--config", config, "--bundle", bundle.folder, "--port", "0")
+    code, said = refused(tmp_path, *arguments)
+    assert code == 2
+    assert "serving.log.redact names 'HARBOUR', which is no field of the model." in said
+    config.write_text(config.read_text().replace("HARBOUR", "harbour"))
+    with serving(tmp_path, "--config", config, "--bundle", bundle.folder) as server:
+        assert httpx.post(f"{server.url}/predict", json=BOAT).is_success
+        assert server.stop() == 0
+    with sqlite3.connect(tmp_path / "predictions.db") as connection:
+        ((inputs,),) = connection.execute("SELECT inputs FROM predictions")
+    assert "Kiel" not in inputs
+    assert '"harbour":{"hash":"' in inputs
+
+
 def test_workers_add_up_and_are_replaced(bundle, tmp_path):
     with serving(tmp_path, "--bundle", bundle.folder, "--workers", "2") as server:
         assert ", 2 workers; ready after" in server.said
