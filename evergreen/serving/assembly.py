@@ -175,12 +175,12 @@ def _close_at_the_end(app: FastAPI, watcher: Watcher | None, log: PredictionLog)
 
 def _require_known(redact: Iterable[str], contract: Contract) -> None:
     """Refuse to redact a column that is none: the one that was meant would be written down."""
-    known = [column.name for column in contract.features]
+    known = {column.name.casefold(): column.name for column in contract.features}
     for name in redact:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+        if name not in known.values():
+            close = difflib.get_close_matches(name.casefold(), known, n=1)
+            hint = f" Did you mean {known[close[0]]!r}?" if close else ""
             raise InputError(
                 f"serving.log.redact names {name!r}, which is no field of the model.{hint} "
-                f"It has: {', '.join(known)}."
+                f"It has: {', '.join(known.values())}."
             )

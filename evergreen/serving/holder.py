@@ -108,13 +108,6 @@ class ModelHolder:
             self.failure = None
             return served
 
-    def relabel(self, version: str | None, alias: str | None) -> None:
-        """Say that the model which is served goes by another version or alias now."""
-        with self._lock:
-            now = self.current
-            self._current = Served(now.runtime, now.name, version, alias, now.since, now.prepared)
-            self.failure = None
-
     def report(self, version: str | None, reason: str) -> None:
         """Write down why a version is not served; the next success clears it."""
         self.failure = SwapFailure(datetime.now(UTC), version, reason)

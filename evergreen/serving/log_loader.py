@@ -72,6 +72,18 @@ class Loader:
         self.logged += self._insert(contents)
 
     def _run(self) -> None:
+        while True:
+            try:
+                self._work()
+            except Exception as error:  # rows are safe on disk, and must not stay there
+                logger.exception("Bringing rows to the prediction log failed")
+                self.failure = f"{type(error).__name__}: {error}"
+                if self._stopping.wait(LONGEST_PAUSE):
+                    return
+            else:
+                return
+
+    def _work(self) -> None:
         pause = FIRST_PAUSE
         next_adoption = next_housekeeping = 0.0
         while True:

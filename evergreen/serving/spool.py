@@ -43,7 +43,7 @@ def from_lines(data: bytes) -> tuple[list[bytes], int]:
     damaged = 0
     for line in data.split(b"\n"):
         content = line[_CRC:]
-        if len(line) > _CRC and line[: _CRC - 1] == b"%08x" % zlib.crc32(content):
+        if len(line) > _CRC and line[:_CRC] == b"%08x " % zlib.crc32(content):
             contents.append(content)
         elif line:
             damaged += 1

@@ -149,7 +149,7 @@ def test_a_redacted_column_must_be_one(bundle, tmp_path):
     arguments = ("--config", config, "--bundle", bundle.folder, "--port", "0")
     code, said = refused(tmp_path, *arguments)
     assert code == 2
-    assert "serving.log.redact names 'HARBOUR', which is no field of the model." in said
+    assert "serving.log.redact names 'HARBOUR', which is no field of the model. Did" in said
     config.write_text(config.read_text().replace("HARBOUR", "harbour"))
     with serving(tmp_path, "--config", config, "--bundle", bundle.folder) as server:
         assert httpx.post(f"{server.url}/predict", json=BOAT).is_success
