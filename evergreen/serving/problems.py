@@ -46,6 +46,10 @@ class ProblemDetails(msgspec.Struct, omit_defaults=True):
     instance: str | None = None
     errors: Sequence[FieldError] = ()
     more_errors: int = 0
+    # What clients of the Open Inference Protocol and of MLflow look for (extension members).
+    error: str | None = None
+    error_code: str | None = None
+    message: str | None = None
 
 
 class Problem(Exception):  # noqa: N818  (the standard's word)
@@ -65,8 +69,9 @@ class Problem(Exception):  # noqa: N818  (the standard's word)
         self.errors = errors
         self.headers = headers
 
-    def body(self, request_id: str | None = None) -> bytes:
+    def body(self, request_id: str | None = None, path: str = "") -> bytes:
         """Return the JSON; ``request_id`` finds the request in the logs."""
+        inference, mlflow = path.startswith("/v2"), path == "/invocations"
         return msgspec.json.encode(
             ProblemDetails(
                 type=f"urn:evergreen:problem:{self.kind}",
@@ -76,5 +81,14 @@ class Problem(Exception):  # noqa: N818  (the standard's word)
                 instance=None if request_id is None else f"urn:evergreen:request:{request_id}",
                 errors=self.errors[:MAX_ERRORS],
                 more_errors=max(0, len(self.errors) - MAX_ERRORS),
+                error=self.detail if inference else None,
+                error_code=_mlflow_code(self.status) if mlflow else None,
+                message=self.detail if mlflow else None,
             )
         )
+
+
+def _mlflow_code(status: int) -> str:
+    if status >= 500:
+        return "INTERNAL_ERROR" if status == 500 else "TEMPORARILY_UNAVAILABLE"
+    return {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}.get(status, "BAD_REQUEST")

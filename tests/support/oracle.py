@@ -27,7 +27,7 @@ def parsed(body: bytes, *, nan: bool = False) -> Any:
 
     def constant(name):
         if nan and name == "NaN":
-            return None
+            return
         raise ValueError(name)
 
     return json.loads(body.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant)
@@ -62,7 +62,9 @@ def raw_frame(rows: list[dict[str, Any]], contract: Contract) -> pd.DataFrame:
     """Return rows as the table that training would have read."""
     return pd.DataFrame(
         {
-            column.name: pd.Series([_raw(row.get(column.name), column) for row in rows], dtype=object)
+            column.name: pd.Series(
+                [_raw(row.get(column.name), column) for row in rows], dtype=object
+            )
             for column in contract.features
         }
     )
@@ -71,7 +73,11 @@ def raw_frame(rows: list[dict[str, Any]], contract: Contract) -> pd.DataFrame:
 def _raw(value: Any, column: Column) -> Any:
     """Read a number that stands for a moment as training reads a whole column of them."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return as_timestamp(pd.Series([float(value)]))[0] if number and column.type == "timestamp" else value
+    return (
+        as_timestamp(pd.Series([float(value)]))[0]
+        if number and column.type == "timestamp"
+        else value
+    )
 
 
 def features_only(contract: Contract) -> Contract:

@@ -180,12 +180,12 @@ class Operation:
                 call.body = body
             return await self._handler(call)
         except Problem as problem:
-            return problem_reply(problem, call.request_id)
+            return problem_reply(problem, call.request_id, self.path)
         except EvergreenError as error:
-            return problem_reply(_as_problem(error), call.request_id)
+            return problem_reply(_as_problem(error), call.request_id, self.path)
         except Exception:
             logger.exception("request %s to %s failed", call.request_id, self.path)
-            return problem_reply(Problem("internal", _SEE_LOG), call.request_id)
+            return problem_reply(Problem("internal", _SEE_LOG), call.request_id, self.path)
 
     def _admit(self, call: Call) -> None:
         if self.needs is None:
@@ -268,9 +268,11 @@ def _too_large(limit: int) -> Problem:
     return Problem("body-too-large", f"The body may have {limit} bytes.", headers=[_CLOSE])
 
 
-def problem_reply(problem: Problem, request_id: str | None = None) -> Reply:
-    """Return a problem as an answer."""
-    return Reply(problem.body(request_id), problem.status, problems.MEDIA_TYPE, problem.headers)
+def problem_reply(problem: Problem, request_id: str | None = None, path: str = "") -> Reply:
+    """Return a problem as an answer, for the protocol that is spoken on a path."""
+    return Reply(
+        problem.body(request_id, path), problem.status, problems.MEDIA_TYPE, problem.headers
+    )
 
 
 async def _send(reply: Reply, call: Call, send: Send) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.models import write_small_bundle
 from tests.support.contract_api import make_api
+from tests.support.models import write_small_bundle
 
 
 @pytest.fixture(scope="session")

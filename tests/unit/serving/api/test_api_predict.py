@@ -60,7 +60,7 @@ def test_takes_values_alone_in_contract_order(api):
         ({"crew": None}, "crew", "is missing"),
         ({"licensed": 2}, "licensed", "must be true or false, but is the number '2'"),
         ({"licensed": "yes"}, "licensed", "must be true or false"),
-        ({"harbour": 3}, "harbour", 'must be text, but is the number \'3\' (write "3")'),
+        ({"harbour": 3}, "harbour", "must be text, but is the number '3' (write \"3\")"),
         ({"harbour": "Atlantis"}, "harbour", "is 'Atlantis', an unknown category"),
         ({"harbour": {"a": 1}}, "harbour", "must be text, but is an object"),
         ({"built": "yesterday"}, "built", "must be a moment such as"),
@@ -143,9 +143,7 @@ def test_logs_what_the_model_got_and_said(api):
 
 
 def test_a_client_may_name_its_requests_more_than_once(api):
-    answers = [
-        api.post("/predict", ROW, headers={"X-Request-ID": "order-7"}) for _ in range(2)
-    ]
+    answers = [api.post("/predict", ROW, headers={"X-Request-ID": "order-7"}) for _ in range(2)]
     assert [answer.headers["x-request-id"] for answer in answers] == ["order-7", "order-7"]
     ids = {answer.json()["request_id"] for answer in answers}
     assert len(ids) == 2
