@@ -23,3 +23,13 @@ class Parity(Value):
     difference: float | None
     where: str | None
     reason: str | None  # why it did not pass
+
+    def __str__(self) -> str:
+        """Say in a sentence what will serve the model, and why."""
+        if not self.passed:
+            return f"the native model: {self.reason}"
+        return (
+            f"ONNX Runtime. Its answers differ from the native model's by at most "
+            f"{self.difference or 0:.1g} on {self.rows:,} holdout rows and {self.threshold_rows:,} "
+            f"made at tree thresholds ({self.tolerance:g} is tolerated)."
+        )

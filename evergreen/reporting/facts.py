@@ -70,6 +70,7 @@ class Registration(Value):
     status: Literal["promoted", "waiting", "refused", "unchanged"]
     version: str | None = None  # None: not registered
     champion_before: str | None = None
+    runtime: str | None = None  # what will serve it, and why, in words
 
 
 class ChampionRecord(Value):

@@ -148,7 +148,7 @@ def publish_challenger(
     )
     alert(registration)
 
-    page = training_report(concluded(facts, registration, run_id), drawings)
+    page = training_report(concluded(facts, bundle, registration, run_id), drawings)
     folder = report_folder(facts.use_case.name)
     pages = {"training.html": page, "data.html": str(data_report), "card.md": bundle.card}
     for name, text in pages.items():
@@ -157,7 +157,9 @@ def publish_challenger(
     return registration, HTMLString(page)
 
 
-def concluded(facts: TrainingFacts, registration: Registration, run_id: str) -> TrainingFacts:
+def concluded(
+    facts: TrainingFacts, bundle: Bundle, registration: Registration, run_id: str
+) -> TrainingFacts:
     """Return the facts with what became of the challenger, and where its run is recorded."""
     return facts.model_copy(
         update={
@@ -165,6 +167,7 @@ def concluded(facts: TrainingFacts, registration: Registration, run_id: str) -> 
                 status=registration.status,
                 version=registration.version,
                 champion_before=facts.registration.champion_before,
+                runtime=str(bundle.parity) if bundle.parity else bundle.manifest.runtime_reason,
             ),
             "links": (
                 reporting.Link(name="ZenML run", id=run_name()),
