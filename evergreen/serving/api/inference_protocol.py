@@ -142,7 +142,7 @@ def _request(call: Call) -> tuple[dict[str, Any], bytes]:
         if not length.isdigit() or len(length) > 18 or int(length) > len(body):
             raise Problem("malformed-body", "Inference-Header-Content-Length does not fit.")
         body, binary = body[: int(length)], body[int(length) :]
-    else:
+    elif call.content_type or b"origin" in call.headers:  # Triton's client sends no content type
         call.require_json()
     request = read_json(body)
     if not isinstance(request, dict) or not isinstance(request.get("inputs"), list):
