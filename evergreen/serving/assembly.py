@@ -63,6 +63,7 @@ def load(options: ServerOptions) -> Loaded:
         cache=options.home.root / "serving" / "bundles",
         alias=options.alias,
         version=options.version,
+        memory=options.memory,
     )
     watcher.load_first()
     return Loaded(holder, watcher)

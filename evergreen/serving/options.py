@@ -30,6 +30,7 @@ class ServerOptions:
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
+    memory: Path | None = None  # see `evergreen.serving.watcher.Watcher`
     require_keys: bool = False  # also where this machine alone can reach the server
     settings: ServingConfig = field(default_factory=ServingConfig)
     home: Home = field(default_factory=Home.locate)

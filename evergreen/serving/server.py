@@ -13,13 +13,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
+from prometheus_client.multiprocess import mark_process_dead
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess
 
-from evergreen.errors import InputError, UnreachableError
+from evergreen.errors import EvergreenError, InputError, UnreachableError
 from evergreen.serving.assembly import Loaded, key_ring, load, make_app
 from evergreen.serving.options import ServerOptions
 
@@ -71,14 +75,26 @@ def _serve_by_workers(
     options: ServerOptions, listener: socket.socket, tell: Callable[[], None]
 ) -> None:
     """Run processes that share the socket. The model is known to load; each loads its own."""
-    with tempfile.TemporaryDirectory(prefix="evergreen-metrics-") as folder:
+    with tempfile.TemporaryDirectory(prefix="evergreen-server-") as folder:
         os.environ.setdefault(_SHARED_METRICS, folder)
-        config = _config(partial(make_app, options), factory=True, workers=options.workers)
+        options = replace(options, memory=Path(folder, "served.json"))
+        config = _config(partial(_worker_app, options), factory=True, workers=options.workers)
         supervisor = _Supervisor(config, sockets=[listener])
         tell()
         supervisor.run()
     if supervisor.interrupted:
         raise KeyboardInterrupt
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise UnreachableError("A worker could not start, so the server stopped; see above.")
+
+
+def _worker_app(options: ServerOptions) -> Any:
+    """Return a worker's application; where that fails, say why and end in the agreed way."""
+    try:
+        return make_app(options)
+    except EvergreenError as error:
+        print(error, file=sys.stderr, flush=True)
+        sys.exit(STARTUP_FAILURE)
 
 
 class _Server(uvicorn.Server):
@@ -96,9 +112,16 @@ class _Server(uvicorn.Server):
 
 
 class _Supervisor(Multiprocess):
-    """Remembers that it was Ctrl-C."""
+    """Remembers that it was Ctrl-C, and forgets the gauges of workers that died."""
 
     interrupted = False
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace workers that died."""
+        before = {process.pid for process in self.processes}
+        super().keep_subprocess_alive()
+        for gone in before - {process.pid for process in self.processes}:
+            mark_process_dead(gone)  # type: ignore[no-untyped-call]
 
     def handle_int(self) -> None:
         """Stop the workers."""

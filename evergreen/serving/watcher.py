@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +40,9 @@ class Watcher:
         `evergreen.serving.runtime.load_runtime`.
     cache
         Folder for bundles that must be fetched.
+    memory
+        A file in which processes of one server note what served last. A process that takes the
+        place of another starts with that where what the alias names now is no good.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class Watcher:
         alias: str = "champion",
         version: str | None = None,
         interval: float = INTERVAL,
+        memory: Path | None = None,
     ) -> None:
         self.holder = holder
         self.registry = registry
@@ -59,6 +66,7 @@ class Watcher:
         self.interval = interval
         self._load = load
         self._cache = cache
+        self._memory = memory
         self._served: Located | None = None
         self._refused: Located | None = None  # the last one that was no good
         self._refused_at = 0.0
@@ -75,8 +83,18 @@ class Watcher:
         UnreachableError
             If registry or files cannot be reached.
         """
-        located = self._locate()
-        return self._swap(located)
+        located = None
+        try:
+            located = self._locate()
+            return self._swap(located)
+        except (InputError, UnreachableError) as error:
+            last = self._remembered()
+            if last is None or last == located:
+                raise
+            served = self._swap(last)
+            self._refused, self._refused_at = located, time.monotonic()
+            self._report(located, str(error))
+            return served
 
     def start(self) -> None:
         """Look every few seconds from now on; a fixed version needs no looking."""
@@ -126,6 +144,7 @@ class Watcher:
         before = self._served
         served = self.holder.swap(runtime, located.version, self.alias)
         self._served, self._refused = located, None
+        self._remember(located)
         if before is not None:
             logger.warning(
                 "Version %s of %r serves now, after version %s",
@@ -134,6 +153,17 @@ class Watcher:
                 before.version,
             )
         return served
+
+    def _remember(self, located: Located) -> None:
+        if self._memory is not None:
+            temporary = self._memory.with_suffix(f".{os.getpid()}")
+            temporary.write_text(json.dumps(asdict(located)), encoding="utf-8")
+            temporary.replace(self._memory)
+
+    def _remembered(self) -> Located | None:
+        if self._memory is None or not self._memory.exists():
+            return None
+        return Located(**json.loads(self._memory.read_text(encoding="utf-8")))
 
     def _recovered(self) -> None:
         """The alias names what serves: whatever was wrong before has passed."""

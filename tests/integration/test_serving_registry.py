@@ -263,6 +263,24 @@ def test_a_broken_bundle_never_becomes_current(store, bundles, follow, how, tmp_
     assert (holder.current.version, holder.failure) == ("2", None)
 
 
+def test_a_process_that_replaces_another_starts_with_what_served_last(
+    store, bundles, follow, tmp_path
+):
+    store.add(bundles["first"])
+    memory = tmp_path / "served.json"
+    follow(memory=memory)
+    folder = store.files(store.add(bundles["second"]))
+    _corrupt(folder)
+    with pytest.raises(InputError, match="damaged"):
+        follow()
+    watcher = follow(memory=memory)
+    assert watcher.holder.current.version == "1"
+    assert watcher.holder.failure.version == "2"
+    store.client.set_registered_model_alias("boats", "champion", "1")
+    assert watcher.check() is False
+    assert watcher.holder.failure is None
+
+
 def test_a_mended_alias_clears_the_failure(store, bundles, follow):
     store.add(bundles["first"])
     watcher = follow()
