@@ -204,7 +204,7 @@ def _postgresql_arguments() -> dict[str, Any]:
     return {
         "connect_timeout": PATIENCE,
         "tcp_user_timeout": PATIENCE * 1000,
-        # What is committed leaves the spool, so a commit must be one, whatever the server's default.
+        # What is committed leaves the spool: a commit must be one, whatever the server's default.
         "options": f"-c statement_timeout={PATIENCE * 6000} -c synchronous_commit=on",
         "application_name": "evergreen",
     }
