@@ -10,8 +10,8 @@ database exactly once, keyed by request id and row:
 * SIGTERM and SIGINT lose nothing.
 * SIGKILL (or a crash of the process) loses, in the default mode, at most what is in the memory
   queue: rows of the last `GATHERING` seconds and the write that follows, and never more than
-  ``queue_rows`` rows, for a full queue is written to disk before more is taken. A crash of the
-  machine may in addition lose what the operating system had not written to the disk.
+  ``queue_rows`` rows or one larger request, for a full queue is written to disk before more is
+  taken. A crash of the machine may in addition lose what was not on the disk yet.
 * With ``durable`` a prediction is acknowledged only after its row was synchronised to the disk
   (``fsync``): neither SIGKILL nor a crash of the machine loses any.
 
