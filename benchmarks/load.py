@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import os
 import re
 import selectors
 import socket
@@ -171,3 +172,13 @@ def memory(root: int) -> tuple[float, float]:
             resident.append(int(re.search(r"^Rss:\s+(\d+)", text, re.MULTILINE)[1]))
             shared_once.append(int(re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)[1]))
     return max(resident) / 1024, sum(shared_once) / 1024
+
+
+def processor_time(root: int) -> float:
+    """Return the seconds that a process and its descendants have been computing."""
+    ticks = 0
+    for process in processes(root):
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])  # in its own code, and in the system's
+    return ticks / os.sysconf("SC_CLK_TCK")

@@ -65,6 +65,7 @@ class Server:
     def start(self, cache: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
         """Start it in a session of its own; its output goes to ``log``."""
         programs, model = self.programs(cache), self.model(cache)
+        ours = {} if self.own_packages else {"PYTHONPATH": str(ROOT)}
         with log.open("wb") as output:
             return subprocess.Popen(
                 self.command(programs, model, port),
@@ -74,6 +75,7 @@ class Server:
                     "PATH": f"{programs}:{os.environ['PATH']}",
                     "FOREST": str(model / "forest.joblib"),
                     "EVERGREEN_HOME": str(cache / "home"),
+                    **ours,
                     **{key: text.format(port=port) for key, text in self.environment.items()},
                 },
                 stdout=output,

@@ -9,6 +9,7 @@ from mlflow.models import infer_signature
 from sklearn.datasets import load_wine
 
 wine = load_wine(as_frame=True)
+wine.data.columns = [name.replace("/", "_") for name in wine.data]
 model = train()
 mlflow.sklearn.save_model(
     model,
