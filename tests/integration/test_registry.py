@@ -176,7 +176,8 @@ def test_approval_of_what_was_judged_against_another_champion(registry, name, ad
     assert registry.champion(name).version == "3"
 
 
-def test_nothing_waits(registry, name):
+def test_nothing_waits(registry, name, add):
+    registry.promote(name, add(1), verdict(), "ada")
     with pytest.raises(InputError, match="waits for approval"):
         registry.approve(name, "bob")
     with pytest.raises(InputError, match="waits for approval"):
