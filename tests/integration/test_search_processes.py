@@ -163,7 +163,7 @@ def test_helpers_end_with_their_parent(tmp_path, sign):
     )
     helper = int(parent.stdout.readline())
     parent.send_signal(sign)
-    _, errors = parent.communicate(timeout=30)
+    _, errors = parent.communicate(timeout=120)
     wait_until(lambda: gone(helper))
     assert parent.returncode == -sign
     assert ("KeyboardInterrupt" in errors) == (sign == signal.SIGINT)
