@@ -135,7 +135,6 @@ def _model(gateway: Gateway, predictor: Predictor, settings: ServingConfig) -> l
             "/contract/example",
             info.example_handler(holder, settings),
             "A random row that the model takes",
-            response=_json(ref("Row")),
         ),
         _get(
             gateway,
@@ -301,10 +300,8 @@ def _oip(gateway: Gateway, path: str, handler: Handler, summary: str) -> Operati
     return Operation(gateway, "GET", path, handler, docs, needs="predict" if "{" in path else None)
 
 
-def _get(
-    gateway: Gateway, path: str, handler: Handler, summary: str, response: Any = None
-) -> Operation:
-    docs = Documented(summary, tag="model", response=response or _json(_OBJECT), problems=(503,))
+def _get(gateway: Gateway, path: str, handler: Handler, summary: str) -> Operation:
+    docs = Documented(summary, tag="model", response=_json(_OBJECT), problems=(503,))
     return Operation(gateway, "GET", path, handler, docs)
 
 

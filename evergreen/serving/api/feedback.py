@@ -46,7 +46,7 @@ def feedback_handler(holder: ModelHolder, log: PredictionLog) -> Handler:
                 records.append(
                     FeedbackRecord(
                         request_id=entry["request_id"],
-                        row=entry.get("row", 0),
+                        row=int(entry.get("row", 0)),
                         label=_label(entry["label"], contract),
                         key_id=call.key_id,
                     )
@@ -73,7 +73,7 @@ def _errors(entry: Any, contract: Contract, row: int | None) -> list[FieldError]
     if not isinstance(number, str) or not _ID.fullmatch(number):
         errors.append(FieldError("request_id", "must be the request_id of a prediction", None, row))
     position = entry.get("row", 0)
-    if type(position) is not int or not 0 <= position < 2**31:
+    if type(position) not in {int, float} or not 0 <= position < 2**31 or position % 1:
         errors.append(FieldError("row", "must be a whole number from 0", None, row))
     if "label" not in entry or _label(entry["label"], contract) is None:
         shown = "is missing" if "label" not in entry else f"is {kind(entry['label'])}"

@@ -52,7 +52,7 @@ def field_schema(field: Field) -> Schema:
     elif column.type == "category":
         if field.categories is not None and field.settings.unknown_category == "reject":
             levels: list[str | None] = [*sorted(field.categories)]
-            schema["enum"] = [*levels, None] if nullable else levels
+            schema["enum"] = [*levels, "", None] if nullable else levels
         else:
             schema |= {"maxLength": MAX_TEXT, "pattern": r"^[^\u0000]*$"}
             if not nullable:

@@ -25,7 +25,7 @@ def test_the_contract_is_shown_with_policies_and_schema(api):
         "maximum": 60.0,
         "examples": [0.0],
     }
-    assert answer["schema"]["properties"]["harbour"]["enum"] == ["Kiel", "Åbo", None]
+    assert answer["schema"]["properties"]["harbour"]["enum"] == ["Kiel", "Åbo", "", None]
 
 
 def test_random_examples_are_answered(api):
@@ -128,8 +128,10 @@ def test_feedback_reaches_the_log(api):
     assert (one.status_code, one.json()) == (202, {"accepted": 1})
     many = [{"request_id": "x", "row": row, "label": "calm"} for row in range(3)]
     assert api.post("/feedback", many).json() == {"accepted": 3}
+    whole = {"request_id": "y", "label": "calm", "row": 2.0e9}
+    assert api.post("/feedback", whole).status_code == 202
     stored = api.rows_logged("feedback")
-    assert {row["request_id"] for row in stored} == {number, "x"}
+    assert {row["request_id"] for row in stored} == {number, "x", "y"}
 
 
 @pytest.mark.parametrize(
@@ -142,6 +144,8 @@ def test_feedback_reaches_the_log(api):
         ({"request_id": "a", "label": 1}, "label"),
         ({"request_id": "a", "label": "calm", "row": -1}, "row"),
         ({"request_id": "a", "label": "calm", "row": True}, "row"),
+        ({"request_id": "a", "label": "calm", "row": 1.5}, "row"),
+        ({"request_id": "a", "label": "calm", "row": 1e300}, "row"),
         ({"request_id": "a", "label": "calm", "note": ""}, "note"),
     ],
     ids=str,
