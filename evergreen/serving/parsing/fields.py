@@ -77,7 +77,11 @@ class Field:
 
     def from_text(self, values: Sequence[str], findings: Findings) -> np.ndarray[Any, Any]:
         """Return the canonical array of a column of CSV cells."""
-        return self._read(values, self.reader.from_text, findings)
+        array = self._plain_texts(values)
+        if array is None:
+            return self._read(values, self.reader.from_text, findings)
+        self._judge(array, findings, frozenset())
+        return array
 
     def from_typed(self, values: Sequence[Any], findings: Findings) -> np.ndarray[Any, Any]:
         """Return the canonical array of values from a typed table, cast as in training."""
@@ -126,7 +130,22 @@ class Field:
             array = np.array(values, dtype=np.float64)
         except OverflowError:
             return None
-        # JSON has no NaN: what is one now was null.
+        return self._if_plain(array)  # JSON has no NaN: what is one now was null
+
+    def _plain_texts(self, values: Sequence[str]) -> np.ndarray[Any, Any] | None:
+        """Return written numbers as an array at once; None where one needs a closer look."""
+        together = "".join(values) if self.numeric else "_"
+        # Python's float takes 1_000 and digits of other scripts, which are no numbers here.
+        if "_" in together or not together.isascii():
+            return None
+        try:
+            array = np.array(list(map(float, values)), dtype=np.float64)
+        except ValueError:
+            return None
+        return None if np.isnan(array).any() else self._if_plain(array)
+
+    def _if_plain(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+        """Return numbers that a model can compute with, None where one is not of that kind."""
         plain = np.isnan(array) | (np.abs(array) <= MAX_NUMBER)
         if self.column.type == "integer":
             plain &= np.isnan(array) | (array == np.floor(array))

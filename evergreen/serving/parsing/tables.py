@@ -154,7 +154,10 @@ def plain(values: np.ndarray[Any, Any]) -> list[Any]:
         return list(values)
     if values.dtype.kind == "M":
         return [None if np.isnat(value) else str(value) for value in values]
-    return [None if value != value else value for value in values.tolist()]  # noqa: PLR0124
+    listed = values.tolist()
+    if np.isnan(values).any():
+        listed = [None if value != value else value for value in listed]  # noqa: PLR0124
+    return listed
 
 
 def _no_object(row: Any, number: int | None) -> Problem:
