@@ -1,8 +1,9 @@
 """The plain script: the same candidates, seeds and core functions, without ZenML and MLflow.
 
-    python benchmarks/plain_train.py configs/wine.yaml /tmp/plain
+    python benchmarks/plain_train.py configs/wine.yaml /tmp/plain [--reports]
 
 It is what a careful data scientist would write by hand; `train_overhead.py` measures against it.
+With ``--reports`` it also writes the bundle and the reports that a pipeline run leaves.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from evergreen.training.search import fit_candidate, search_candidates
 from evergreen.use_case import load_use_case
 
 
-def main(config: str, folder: Path) -> None:
+def main(config: str, folder: Path, reports: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     use_case = load_use_case(Path(config))
     how = {
@@ -42,7 +43,8 @@ def main(config: str, folder: Path) -> None:
     frame = conform(raw, contract)
     frame = frame[frame[contract.target].notna()].reset_index(drop=True)
     split = split_holdout(frame, contract, use_case.split)
-    merge(quality, check_split(frame, split, contract, use_case)).require()
+    quality = merge(quality, check_split(frame, split, contract, use_case))
+    quality.require()
     train = Dataset.write(frame.iloc[split.train], folder / "train.parquet", "plain")
     holdout = frame.iloc[split.holdout]
 
@@ -59,7 +61,7 @@ def main(config: str, folder: Path) -> None:
         name: evaluate(arm, holdout, contract, use_case.evaluation, seed)
         for name, arm in arms.items()
     }
-    explain(
+    explanation = explain(
         challenger,
         holdout,
         contract,
@@ -78,7 +80,26 @@ def main(config: str, folder: Path) -> None:
         seed=seed,
         bootstrap=use_case.evaluation.bootstrap,
     )
-    save_model(challenger, folder / "model.skops")
+    if reports:
+        from benchmarks.plain_reports import write_everything
+
+        write_everything(
+            folder,
+            use_case,
+            contract,
+            quality,
+            split,
+            frame,
+            train,
+            search,
+            challenger,
+            arms["challenger"],
+            evaluations,
+            explanation,
+            verdict,
+        )
+    else:
+        save_model(challenger, folder / "model.skops")
     print(
         json.dumps(
             {
@@ -94,4 +115,4 @@ def main(config: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), "--reports" in sys.argv)

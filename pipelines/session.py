@@ -26,6 +26,7 @@ LOCAL_STACK = ROOT / "stacks" / "local.yaml"
 def prepare_environment() -> None:
     """Set what ZenML and MLflow read at import. What the user has set stays."""
     os.environ.setdefault("ZENML_ANALYTICS_OPT_IN", "false")
+    os.environ.setdefault("ZENML_LOGGING_COLORS_DISABLED", "true")  # it goes to a file
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # ZenML lists the installed packages in every run: uv does that fifty times faster than pip.
