@@ -22,12 +22,13 @@ def as_product_error(error: BaseException, place: str) -> EvergreenError | None:
     Libraries wrap what they catch, so the whole chain of causes is searched, innermost last.
     ``place`` is the state folder, named in messages about a full or read-only disk.
     """
+    # A full disk first: what stumbled over it may have taken it for a mistake in the input.
+    if any(_is_full(cause) for cause in _chain(error)):
+        return UnreachableError(f"The run stopped: {_FULL.format(place=place)}")
     for cause in _chain(error):
         if isinstance(cause, EvergreenError):
             return cause
     for cause in _chain(error):
-        if _is_full(cause):
-            return UnreachableError(f"The run stopped: {_FULL.format(place=place)}")
         if _is_read_only(cause):
             return UnreachableError(f"The run stopped: {_READ_ONLY.format(place=place)}")
     return None
@@ -58,9 +59,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_full(error: BaseException) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return _is_database(error) and "disk is full" in str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    # Copying many files reports their failures as text only.
+    text = str(error)
+    return "No space left on device" in text or (_is_database(error) and "disk is full" in text)
 
 
 def _is_read_only(error: BaseException) -> bool:
