@@ -28,6 +28,9 @@ DASHBOARD_PORT = 8237
 MLFLOW_PORT = 5000
 
 
+Examination = Callable[[], Iterator["Diagnosis"]]
+
+
 class Diagnosis(Value):
     """What one examination found. ``mend`` is the command that mends it."""
 
@@ -39,13 +42,25 @@ class Diagnosis(Value):
 
 def examine(*, as_json: bool = False) -> int:
     """Run every examination, print what it found, and return the exit code."""
-    findings = [finding for examination in EXAMINATIONS for finding in examination()]
+    findings = [finding for examination in EXAMINATIONS for finding in _examined(examination)]
+    wrong = any(finding.state == "wrong" for finding in findings)
+    code = ExitCode.BAD_INPUT if wrong else ExitCode.DONE
     if as_json:
-        print(json.dumps([finding.model_dump() for finding in findings], indent=2))
+        told = [finding.model_dump() for finding in findings]
+        print(json.dumps({"findings": told, "exit_code": int(code)}, indent=2))
     else:
         _show(findings)
-    wrong = any(finding.state == "wrong" for finding in findings)
-    return ExitCode.BAD_INPUT if wrong else ExitCode.DONE
+    return code
+
+
+def _examined(examination: Examination) -> Iterator[Diagnosis]:
+    """Carry out one examination; where it cannot be, that is what it finds."""
+    try:
+        yield from examination()
+    except Exception as error:
+        name = examination.__name__.strip("_").replace("_", " ").capitalize()
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        yield Diagnosis(name=name, state="wrong", detail=f"cannot be examined: {reason}")
 
 
 def _show(findings: list[Diagnosis]) -> None:
@@ -152,6 +167,10 @@ def _stack() -> Iterator[Diagnosis]:
     from stacks.spec import read_stack
 
     stack = Client().active_stack_model
+    if stack.name == "default" and not Client().list_stacks(name="local").total:
+        detail = "none yet; the first run makes 'local' and activates it"
+        yield Diagnosis(name="Active stack", state="ok", detail=detail)
+        return
     kinds = {kind.value for kind in stack.components}
     missing = sorted({"experiment_tracker", "model_registry"} - kinds)
     if missing:
@@ -218,7 +237,7 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-EXAMINATIONS: tuple[Callable[[], Iterator[Diagnosis]], ...] = (
+EXAMINATIONS: tuple[Examination, ...] = (
     _python,
     _packages,
     _imports,

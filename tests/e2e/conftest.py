@@ -12,6 +12,13 @@ IRIS = ("--pipeline", "train", "--config", "configs/iris.yaml")
 QUICK = ("--set", "training.candidates=[logistic_regression]", "--set", "training.trials=1")
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """Give these tests time: each runs whole processes, some of them ten."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture(scope="session")
 def trained_home(tmp_path_factory) -> Home:
     """A home in which one small model was trained: its stores exist, its champion is version 1."""

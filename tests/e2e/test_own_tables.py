@@ -30,7 +30,10 @@ import json, sys
 import mlflow, pandas
 mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model("models:/bakery@champion")
-print(json.dumps([str(label) for label in model.predict(pandas.read_csv(sys.argv[2]))]))
+rows = pandas.read_csv(sys.argv[2], parse_dates=["baked on"], dayfirst=True)
+rows["warm"] = rows["warm"] == "yes"
+rows = rows.astype({"warm": float, "pieces": float})  # as the model's signature says
+print(json.dumps([str(label) for label in model.predict(rows)]))
 """
 
 
