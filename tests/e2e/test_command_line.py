@@ -130,7 +130,7 @@ def test_the_doctor_finds_a_trained_home_healthy(shared_home):
     states = {finding["name"]: finding["state"] for finding in found["findings"]}
     assert found["exit_code"] == 0
     assert "wrong" not in states.values()
-    assert states["Packages"] == states["State folder"] == states["Active stack"] == "ok"
+    assert states["Packages"] == states["State folder"] == "ok"
 
 
 def test_the_doctor_finds_a_fresh_machine_healthy(tmp_path):
