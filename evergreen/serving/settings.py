@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from evergreen.data.source_config import keep_references
 from evergreen.durations import Duration
+from evergreen.serving.traffic import TrafficConfig
 from evergreen.values import Value
 
 Judgement = Literal["reject", "flag"]
@@ -64,3 +65,4 @@ class ServingConfig(Value):
     )
     workers: int = Field(1, ge=1, le=64, description="Processes; they share nothing but the log.")
     log: PredictionLogConfig = Field(PredictionLogConfig(), description="The prediction log.")
+    traffic: TrafficConfig = Field(TrafficConfig(), description="What a challenger gets to answer.")
