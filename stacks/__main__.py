@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from evergreen.errors import EvergreenError, ExitCode
+from evergreen.errors import EvergreenError, ExitCode, InputError
 
 
 def main() -> int:
@@ -44,7 +44,10 @@ def _apply(options: argparse.Namespace) -> int:
     # ZenML takes the folder of the main module, this one, for the root of all sources.
     source_utils.set_custom_source_root(str(Path(__file__).resolve().parents[1]))
 
-    changes = plan(spec) if options.dry_run else apply(spec)
+    try:
+        changes = plan(spec) if options.dry_run else apply(spec)
+    except InputError as error:
+        raise InputError(f"{options.file}: {error}") from None
     for change in changes:
         print(change)
     if not changes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
 from zenml.client import Client
 from zenml.enums import StackComponentType
 from zenml.models import ComponentResponse, StackUpdate
@@ -64,21 +65,10 @@ def apply(spec: StackSpec) -> list[Change]:
     changes = plan(spec)
     client = Client()
     for kind, component in spec.components.items():
-        registered = _component(kind, component.name)
-        if registered is None:
-            _register_own_flavor(kind, component.flavor)
-            client.create_stack_component(
-                name=component.name,
-                flavor=component.flavor,
-                component_type=StackComponentType(kind),
-                configuration=component.config,
-            )
-        elif differences := _config_differences(registered, component):
-            client.update_stack_component(
-                component.name,
-                StackComponentType(kind),
-                configuration={key: new for key, (_, new) in differences.items()},
-            )
+        try:
+            _apply_component(client, kind, component)
+        except ValueError as error:  # what ZenML, by pydantic, says of settings
+            raise InputError(f"{kind} {component.name!r}: {_reasons(error)}") from None
     members = {kind: component.name for kind, component in spec.components.items()}
     stack = _stack(spec.name)
     if stack is None:
@@ -88,6 +78,33 @@ def apply(spec: StackSpec) -> list[Change]:
         ids = {StackComponentType(k): [_required(k, n).id] for k, n in members.items()}
         client.zen_store.update_stack(stack.id, StackUpdate(components=ids))
     return changes
+
+
+def _apply_component(client: Client, kind: str, component: ComponentSpec) -> None:
+    registered = _component(kind, component.name)
+    if registered is None:
+        _register_own_flavor(kind, component.flavor)
+        client.create_stack_component(
+            name=component.name,
+            flavor=component.flavor,
+            component_type=StackComponentType(kind),
+            configuration=component.config,
+        )
+    elif differences := _config_differences(registered, component):
+        client.update_stack_component(
+            component.name,
+            StackComponentType(kind),
+            configuration={key: new for key, (_, new) in differences.items()},
+        )
+
+
+def _reasons(error: ValueError) -> str:
+    """Return what is wrong with settings, without the values, which may be secret."""
+    if isinstance(error, ValidationError):
+        return "; ".join(
+            ": ".join([*map(str, mistake["loc"]), mistake["msg"]]) for mistake in error.errors()
+        )
+    return str(error)
 
 
 def _check(kind: str, component: ComponentSpec) -> None:

@@ -87,6 +87,9 @@ class Home:
     def copy(self, folder: Path) -> Home:
         """Return a home with the same history in another place, as if it had always been there."""
         shutil.copytree(self.folder, folder)
+        settings = folder / "zenml" / "config.yaml"
+        text = settings.read_text(encoding="utf-8")
+        settings.write_text(text.replace(str(self.folder), str(folder)), encoding="utf-8")
         for database in (*folder.rglob("zenml.db"), *folder.rglob("mlflow.db")):
             _replace_everywhere(database, str(self.folder), str(folder))
         return Home(folder)

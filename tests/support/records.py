@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -34,6 +36,22 @@ def active_stack(home: Home) -> str:
     number = lines["active_stack_id"].replace("-", "")
     ((name,),) = _rows(_zenml(home), "SELECT name FROM stack WHERE id = ?", number)
     return str(name)
+
+
+def stacks(home: Home) -> set[str]:
+    """Return the names of the stacks that ZenML knows."""
+    return {name for (name,) in _rows(_zenml(home), "SELECT name FROM stack")}
+
+
+def components(home: Home, stack: str) -> dict[str, dict[str, Any]]:
+    """Return the configuration of each component of a stack, by its kind."""
+    query = (
+        "SELECT stack_component.type, stack_component.configuration FROM stack_component "
+        "JOIN stack_composition ON stack_composition.component_id = stack_component.id "
+        "JOIN stack ON stack.id = stack_composition.stack_id WHERE stack.name = ?"
+    )
+    found = _rows(_zenml(home), query, stack)
+    return {kind: json.loads(base64.b64decode(config)) for kind, config in found}
 
 
 def versions(home: Home, name: str) -> list[str]:
