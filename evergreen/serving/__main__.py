@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from evergreen.errors import ExitCode, InputError
-from evergreen.serving.options import ServerOptions
+from evergreen.serving.options import VARIABLE_PREFIX, ServerOptions
 
 EPILOG = """\
 exit codes:
   0 stopped by SIGTERM    2 bad input: unknown model, bad bundle, missing API key
   3 something needed does not answer, or the port is taken    4 internal fault    130 Ctrl-C
+
+environment (what containers set; an option given here wins):
+  EVERGREEN_SERVING_MODEL, _CONFIG, _HOST, _PORT, _WORKERS, _KEYS
 
 examples:
   python -m evergreen.serving --model wine
@@ -57,12 +61,15 @@ def read_options(arguments: Sequence[str] | None = None) -> ServerOptions:
         host=found.host,
         port=found.port,
         require_keys=found.require_keys,
+        keys=None if found.keys is None else Path(found.keys).expanduser().absolute(),
     )
     if found.config is not None:
         from evergreen.use_case import load_use_case
 
-        use_case = load_use_case(found.config)
+        use_case = load_use_case(found.config, found.set)
         options = replace(options, model=found.model or use_case.name, settings=use_case.serving)
+    elif found.set:
+        raise InputError("--set changes settings of a use case; name it by --config FILE.")
     if options.model is None and options.bundle is None:
         raise InputError("Say what to serve: --model NAME, --config FILE or --bundle FOLDER.")
     workers = options.settings.workers if found.workers is None else found.workers
@@ -77,9 +84,28 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    what = parser.add_argument_group("what to serve")
-    what.add_argument("--model", metavar="NAME", help="name in the registry")
-    what.add_argument("--config", metavar="FILE", help="use case: its name and its serving section")
+    _add_what(parser.add_argument_group("what to serve"))
+    _add_where(parser.add_argument_group("where and how"))
+    return parser
+
+
+def _add_what(what: argparse._ArgumentGroup) -> None:
+    what.add_argument(
+        "--model", metavar="NAME", default=_variable("MODEL"), help="name in the registry"
+    )
+    what.add_argument(
+        "--config",
+        metavar="FILE",
+        default=_variable("CONFIG"),
+        help="use case: its name and its serving section",
+    )
+    what.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="change a setting of the use case, such as serving.log.durable=true",
+    )
     which = what.add_mutually_exclusive_group()
     which.add_argument("--alias", metavar="NAME", help="follow this alias (default: champion)")
     which.add_argument("--version", metavar="N", help="serve this version for good")
@@ -89,18 +115,41 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URI",
         help="MLflow's address (default: $MLFLOW_TRACKING_URI, or the store in .evergreen)",
     )
-    where = parser.add_argument_group("where and how")
-    where.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
+
+
+def _add_where(where: argparse._ArgumentGroup) -> None:
     where.add_argument(
-        "--port", type=_port, default=8000, help="port; 0 takes a free one (default: %(default)s)"
+        "--host", default=_variable("HOST") or "127.0.0.1", help="address (default: %(default)s)"
     )
-    where.add_argument("--workers", type=_workers, metavar="N", help="processes (default: 1)")
+    where.add_argument(
+        "--port",
+        type=_port,
+        default=_variable("PORT") or "8000",
+        help="port; 0 takes a free one (default: %(default)s)",
+    )
+    where.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        default=_variable("WORKERS"),
+        help="processes (default: 1)",
+    )
     where.add_argument(
         "--require-keys",
         action="store_true",
         help="ask for an API key on 127.0.0.1, too; elsewhere it is always asked for",
     )
-    return parser
+    where.add_argument(
+        "--keys",
+        metavar="FILE",
+        default=_variable("KEYS"),
+        help="file of the API keys (default: serving/keys.json in the state folder)",
+    )
+
+
+def _variable(name: str) -> str | None:
+    """Return a default from the environment; one that is empty counts as not set."""
+    return os.environ.get(f"{VARIABLE_PREFIX}{name}") or None
 
 
 def _port(text: str) -> int:

@@ -127,12 +127,13 @@ def key_ring(options: ServerOptions) -> KeyRing | None:
         return None
     from evergreen.serving.keys import KeyRing
 
-    ring = KeyRing(options.home.root / "serving" / "keys.json")
+    ring = KeyRing(options.key_file)
     if not len(ring):
+        file = "" if options.keys is None else f"--file {options.keys} "
         raise InputError(
             f"Others can reach {options.host}, so callers need an API key, and there is none yet. "
-            "Make one: python -m evergreen.serving.keys create --name NAME; or serve this machine "
-            "alone: --host 127.0.0.1"
+            f"Make one: python -m evergreen.serving.keys {file}create --name NAME; or serve this "
+            "machine alone: --host 127.0.0.1"
         )
     return ring
 

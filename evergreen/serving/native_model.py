@@ -5,9 +5,10 @@ pandas, scikit-learn and the model are loaded where they are needed, not before.
 
 from __future__ import annotations
 
+import importlib.util
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,20 @@ from evergreen.serving.onnx_model import FloatArray, Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# What a server on ONNX Runtime does without (requirements/serve-native.in).
+PACKAGES: Final = ("pandas", "sklearn", "skops", "xgboost", "lightgbm", "shap")
+
+
+def what_lacks(purpose: str) -> str | None:
+    """Return what to say where packages that the native model needs are not installed, or None."""
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if not missing:
+        return None
+    return (
+        f"{purpose} {', '.join(missing)}, not installed here. Install requirements/"
+        "serve-native.txt, or use the serving image built with EXTRAS=native."
+    )
 
 
 class NativeModel:
@@ -59,8 +74,10 @@ class Explainer:
         Raises
         ------
         RefusedError
-            If there are none for this kind of model.
+            If there are none for this kind of model, or packages are lacking.
         """
+        if (lack := what_lacks("Explanations need")) is not None:
+            raise RefusedError(lack)
         from evergreen.training.explanation import column_shap_values
         from evergreen.training.shap_values import NoShapError
 

@@ -13,6 +13,8 @@ from evergreen.paths import Home
 from evergreen.serving.settings import ServingConfig
 
 REGISTRY_VARIABLE: Final = "MLFLOW_TRACKING_URI"
+# Longer than needed: Kubernetes sets NAME_PORT for every service, so EVERGREEN_PORT may be taken.
+VARIABLE_PREFIX: Final = "EVERGREEN_SERVING_"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class ServerOptions:
     workers: int = 1
     memory: Path | None = None  # see `evergreen.serving.watcher.Watcher`
     require_keys: bool = False  # also where this machine alone can reach the server
+    keys: Path | None = None  # file of the API keys; None: the one in the state folder
     settings: ServingConfig = field(default_factory=ServingConfig)
     home: Home = field(default_factory=Home.locate)
 
@@ -49,6 +52,11 @@ class ServerOptions:
         from evergreen.data.sources.environment import Environment
 
         return Environment(os.environ).resolve(url, "serving.log.url", lambda text: quote(text, ""))
+
+    @property
+    def key_file(self) -> Path:
+        """The file of the API keys."""
+        return self.keys or self.home.root / "serving" / "keys.json"
 
     @property
     def on_loopback(self) -> bool:

@@ -19,7 +19,7 @@ from evergreen.errors import InputError, UnreachableError
 from evergreen.promotion.bundle import Bundle, Manifest, open_bundle
 from evergreen.promotion.golden import PREDICTION, PROBABILITY, compare_columns, read_golden
 from evergreen.promotion.graph_part import MODEL_ONNX
-from evergreen.serving.native_model import Explainer, NativeModel
+from evergreen.serving.native_model import Explainer, NativeModel, what_lacks
 from evergreen.serving.onnx_model import FloatArray, Inputs, OnnxModel, faults
 
 Kind = Literal["onnx", "native"]
@@ -87,6 +87,8 @@ class BundleRuntime:
 
     def _model(self) -> OnnxModel | NativeModel:
         if self.kind == "native":
+            if (lack := what_lacks("runs on scikit-learn and needs")) is not None:
+                raise InputError(f"The bundle {self.bundle.folder} {lack}")
             return NativeModel(self.bundle.model(), self.contract)
         model = OnnxModel(self._graph())
         known = {column.name for column in self.contract.features}
