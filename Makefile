@@ -59,6 +59,8 @@ COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hash
 lock: $(UV) ## Compile the lock files from requirements/*.in (ARGS=--upgrade for newer versions)
 	@$(UV) $(COMPILE) requirements/core.in -o requirements.txt $(ARGS)
 	@$(UV) $(COMPILE) requirements/core.in requirements/dev.in -o requirements/dev.txt $(ARGS)
+	@$(UV) $(COMPILE) requirements/serve.in -o requirements/serve.txt
+	@$(UV) $(COMPILE) requirements/serve-native.in -o requirements/serve-native.txt
 
 .PHONY: hooks
 hooks: $(VENV)/.installed-dev ## Check style and types before every commit

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Prepares a throw-away Debian machine for tests/containers: podman, and a base image.
+#
+# It changes the machine (packages, /etc/containers), so it is for continuous integration. On a
+# machine of your own, install podman; the rest is pulled from Docker Hub.
+set -euo pipefail
+
+BASE=docker.io/library/python:3.11-slim
+
+as_root=()
+((EUID == 0)) || as_root=(sudo)
+
+install_missing() {
+    local missing=()
+    for package in "$@"; do
+        dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+    done
+    ((${#missing[@]})) || return 0
+    "${as_root[@]}" apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq \
+        --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Containers get limits no higher than this machine's own, and trust the authorities that this
+# machine was told to trust (a proxy's, for one), so that Dockerfiles need not know of them.
+configure() {
+    local file=/etc/containers/containers.conf
+    [[ -e $file ]] && return
+    local files processes
+    files=$(ulimit -Hn) processes=$(ulimit -Hu)
+    [[ $files == unlimited ]] && files=1048576
+    [[ $processes == unlimited ]] && processes=-1
+    {
+        echo '[containers]'
+        echo "default_ulimits = [\"nofile=$files:$files\", \"nproc=$processes:$processes\"]"
+        if [[ -n ${SSL_CERT_FILE:-} ]]; then
+            local folder
+            folder=$(dirname "$SSL_CERT_FILE")
+            echo "volumes = [\"$folder:$folder:ro\"]"
+            echo "env = [\"SSL_CERT_FILE=$SSL_CERT_FILE\", \"PIP_CERT=$SSL_CERT_FILE\"]"
+        fi
+        echo '[engine]'
+        echo 'runtime = "runc"'
+    } | "${as_root[@]}" tee "$file" >/dev/null
+}
+
+# What `FROM python:3.11-slim` gets where Docker Hub cannot be reached: the same Python of the same
+# Debian release, from Debian's own packages.
+base_image() {
+    podman image exists "$BASE" && return
+    podman pull --quiet "$BASE" >/dev/null 2>&1 && return
+    echo "Docker Hub does not answer; making $BASE from Debian's packages." >&2
+    install_missing mmdebstrap
+    local folder
+    folder=$(mktemp -d)
+    # As in Docker's slim images: neither manuals nor package lists.
+    mmdebstrap --quiet --variant=minbase \
+        --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+        --dpkgopt='path-exclude=/usr/share/doc/*' \
+        --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+        --customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/log/*' \
+        --include=python3,python-is-python3,python3-pip,python3-venv,ca-certificates \
+        bookworm "$folder/base.tar"
+    podman import --quiet --change 'CMD ["python"]' \
+        --change 'ENV PIP_BREAK_SYSTEM_PACKAGES=1' "$folder/base.tar" "$BASE" >/dev/null
+    rm -r "$folder"
+}
+
+install_missing podman runc netavark aardvark-dns iptables prometheus
+configure
+base_image
