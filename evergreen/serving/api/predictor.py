@@ -75,18 +75,33 @@ class Predictor:
             if plan.native
             else runtime.predict(row.inputs)
         )
+        self._keep_one(call, served, plan, row, outputs)
+        if self.log.durable:
+            await self.log.safe()
+        return outputs
+
+    def waits(self, plan: Plan) -> bool:
+        """Whether one row takes a thread, or the disk, so that `one_at_once` is not for it."""
+        return plan.native or self.log.durable
+
+    def one_at_once(self, call: Call, served: Served, plan: Plan, row: Row) -> Outputs:
+        """Do as `one` does, where nothing is to be waited for."""
+        outputs = served.runtime.predict(row.inputs)
+        self._keep_one(call, served, plan, row, outputs)
+        return outputs
+
+    def _keep_one(self, call: Call, served: Served, plan: Plan, row: Row, outputs: Outputs) -> None:
+        """Write one row down, unless its answer is none."""
         require_answer(outputs)
         shares = outputs.probabilities
-        log = self.log
-        log.record(
+        prediction = outputs.predictions[0]
+        self.log.record(
             (
                 PredictionRecord(
                     request_id=call.request_id,
                     version=served.version,
                     inputs=row.logged,
-                    prediction=outputs.predictions[0]
-                    if plan.labels
-                    else float(outputs.predictions[0]),
+                    prediction=prediction if plan.labels else float(prediction),
                     key_id=call.key_id,
                     probabilities=None if shares is None else shares[0].tolist(),
                     flags=row.flags,
@@ -94,11 +109,8 @@ class Predictor:
                 ),
             )
         )
-        if log.durable:
-            await log.safe()
         if row.flags:
             self._count_flags({0: list(row.flags)})
-        return outputs
 
     async def many(
         self, served: Served, plan: Plan, read: Callable[[], tuple[Inputs, Findings]], size: int
