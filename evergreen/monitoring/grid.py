@@ -1,0 +1,108 @@
+"""The grid of a number column: the reference's quantiles, and which bin a value falls into.
+
+A grid of g ascending points has 2g + 1 bins: below the first point (0), exactly at point i
+(2i + 1), between point i and i + 1 (2i + 2), above the last (2g). Counts in these bins add up
+over partitions without any loss, are exact for columns of up to 513 distinct values, and give the
+Kolmogorov-Smirnov distance of others within 1/512.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+CodeArray = npt.NDArray[np.uint16]
+
+CELLS = 16_384  # of the table that finds a bin's neighbourhood
+CHUNK = 16_384  # values that are searched at once, so that they stay in the processor's cache
+STEPS = 2  # grid points within one cell that are searched without branching
+MISSING = 65_535  # code of a missing value; of a category: also of none
+
+
+class Grid:
+    """Finds bins quickly: a table of equal cells, then at most two comparisons per value.
+
+    ``points`` are ascending and distinct; ``counts`` are the reference's rows per bin.
+    """
+
+    def __init__(self, points: FloatArray, counts: IntArray | None = None) -> None:
+        self.points = np.asarray(points, dtype=np.float64)
+        self.bins = 2 * len(self.points) + 1
+        self.counts = np.zeros(self.bins, dtype=np.int64) if counts is None else counts
+        self._padded = np.append(self.points, np.inf)
+        self._low, self._scale, self._first, self._crowded = self._table()
+
+    def codes(self, values: FloatArray) -> CodeArray:
+        """Return each finite value's bin; what is not finite gets `MISSING`."""
+        codes = np.empty(len(values), dtype=np.uint16)
+        for start in range(0, len(values), CHUNK):
+            part = slice(start, start + CHUNK)
+            codes[part] = self._codes(values[part])
+        return codes
+
+    def count(self, codes: CodeArray) -> IntArray:
+        """Count codes per bin; missing ones are left out."""
+        return np.bincount(codes, minlength=MISSING + 1)[: self.bins].astype(np.int64)
+
+    @cached_property
+    def scores(self) -> npt.NDArray[np.float32]:
+        """The normal score of each bin: the normal quantile of the reference's mid-rank.
+
+        Bounded, so that no outlier weighs more than the reference's own extreme; 0 is the mean.
+        """
+        total = int(self.counts.sum())
+        if total == 0:
+            return np.zeros(self.bins, dtype=np.float32)
+        middle = (np.cumsum(self.counts) - self.counts / 2) / total
+        edge = 0.5 / (total + 1)
+        return np.asarray(ndtri(np.clip(middle, edge, 1 - edge)), dtype=np.float32)
+
+    def _codes(self, values: FloatArray) -> npt.NDArray[np.int32]:
+        finite = np.isfinite(values)
+        whole = bool(finite.all())
+        if len(self.points) == 0:
+            return np.where(finite, 0, MISSING).astype(np.int32)
+        plain = values if whole else np.where(finite, values, self.points[0])
+        codes = self._search(plain)
+        equal = self._padded.take(codes) == plain
+        codes *= 2
+        codes += equal
+        if not whole:
+            codes[~finite] = MISSING
+        return codes
+
+    def _search(self, values: FloatArray) -> npt.NDArray[np.int32]:
+        """Return the number of grid points below each value."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            place = values - self._low
+            place *= self._scale
+        np.clip(place, 0, CELLS + 1, out=place)
+        cell = place.astype(np.int32)
+        index = self._first.take(cell)
+        # Rounding is monotone, so points in lower cells are below and those in higher cells above.
+        for _ in range(STEPS):
+            index += self._padded.take(index) < values
+        crowded = np.flatnonzero(self._crowded.take(cell))
+        if len(crowded):
+            index[crowded] = np.searchsorted(self.points, values[crowded], side="left")
+        return index
+
+    def _table(self) -> tuple[float, float, npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+        """Cell 0 is below the central points, the last one above; both may be crowded."""
+        count = len(self.points)
+        if count == 0:
+            return 0.0, 0.0, np.zeros(CELLS + 2, np.int32), np.zeros(CELLS + 2, np.bool_)
+        low, high = self.points[count // 100], self.points[-1 - count // 100]
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            scale = CELLS / (high - low)
+            usable = bool(np.isfinite(scale) and scale > 0)
+            low, scale = (low, scale) if usable else (0.0, 0.0)
+            cells = np.clip((self.points - low) * scale, 0, CELLS + 1).astype(np.int32)
+        occupied = np.bincount(cells, minlength=CELLS + 2)
+        first = (np.cumsum(occupied) - occupied).astype(np.int32)
+        return float(low), float(scale), first, occupied > STEPS
