@@ -32,33 +32,46 @@ def feedback_handler(holder: ModelHolder, log: PredictionLog) -> Handler:
     async def feedback(call: Call) -> Reply:
         call.require_json()
         contract = holder.current.contract
-        content = read_json(call.body)
-        entries = content if isinstance(content, list) else [content]
-        if len(entries) > MAX_LABELS:
-            raise Problem("body-too-large", f"One request may have {MAX_LABELS} labels.")
-        errors: list[FieldError] = []
-        records = []
-        for number, entry in enumerate(entries):
-            row = number if isinstance(content, list) else None
-            found = _errors(entry, contract, row)
-            errors += found
-            if not found:
-                records.append(
-                    FeedbackRecord(
-                        request_id=entry["request_id"],
-                        row=int(entry.get("row", 0)),
-                        label=_label(entry["label"], contract),
-                        key_id=call.key_id,
-                    )
-                )
-        if errors:
-            raise invalid(errors)
+        records = read_feedback(read_json(call.body), contract, call.key_id)
         if records:
             log.record(records)
             await log.safe()
         return Reply(msgspec.json.encode(FeedbackReceipt(len(records))), 202)
 
     return feedback
+
+
+def read_feedback(
+    content: Any, contract: Contract, key_id: str | None = None
+) -> list[FeedbackRecord]:
+    """Return the true labels in a body: one object, or a list of them.
+
+    Raises
+    ------
+    Problem
+        If there are too many, or one is not of the contract's labels or names no prediction.
+    """
+    entries = content if isinstance(content, list) else [content]
+    if len(entries) > MAX_LABELS:
+        raise Problem("body-too-large", f"One request may have {MAX_LABELS} labels.")
+    errors: list[FieldError] = []
+    records = []
+    for number, entry in enumerate(entries):
+        row = number if isinstance(content, list) else None
+        found = _errors(entry, contract, row)
+        errors += found
+        if not found:
+            records.append(
+                FeedbackRecord(
+                    request_id=entry["request_id"],
+                    row=int(entry.get("row", 0)),
+                    label=_label(entry["label"], contract),
+                    key_id=key_id,
+                )
+            )
+    if errors:
+        raise invalid(errors)
+    return records
 
 
 def _errors(entry: Any, contract: Contract, row: int | None) -> list[FieldError]:

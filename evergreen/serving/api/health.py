@@ -43,21 +43,26 @@ def health_handler(holder: ModelHolder, log: PredictionLog) -> Handler:
     """
 
     async def health(call: Call) -> Reply:
-        problems = []
-        if holder.failure is not None:
-            version = holder.failure.version or "the newest version"
-            problems.append(f"{version} cannot be loaded; the former model goes on")
-        if log.problem is not None:
-            problems.append("the prediction log cannot reach its database")
-        served = holder.current if holder.ready else None
-        if served is None:
-            problems.insert(0, "no model is loaded")
-        answer = Health(
-            status="unavailable" if served is None else "degraded" if problems else "ok",
-            model=None if served is None else served.name,
-            model_version=None if served is None else served.version,
-            problems=problems,
-        )
-        return Reply(_encode(answer), 503 if served is None else 200)
+        answer = health_of(holder, log)
+        return Reply(_encode(answer), 200 if holder.ready else 503)
 
     return health
+
+
+def health_of(holder: ModelHolder, log: PredictionLog | None) -> Health:
+    """Return how model and prediction log are."""
+    problems = []
+    if holder.failure is not None:
+        version = holder.failure.version or "the newest version"
+        problems.append(f"{version} cannot be loaded; the former model goes on")
+    if log is not None and log.problem is not None:
+        problems.append("the prediction log cannot reach its database")
+    served = holder.current if holder.ready else None
+    if served is None:
+        problems.insert(0, "no model is loaded")
+    return Health(
+        status="unavailable" if served is None else "degraded" if problems else "ok",
+        model=None if served is None else served.name,
+        model_version=None if served is None else served.version,
+        problems=problems,
+    )
