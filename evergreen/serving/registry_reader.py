@@ -25,6 +25,14 @@ class Located:
     source: str
 
 
+@dataclass(frozen=True)
+class ModelState:
+    """What a registry says of a model at one moment."""
+
+    aliases: Mapping[str, str]  # to versions
+    traffic: str | None = None  # the tag `evergreen.serving.traffic.TAG`, as it stands there
+
+
 class RegistryReader(Protocol):
     """One MLflow registry.
 
@@ -36,8 +44,8 @@ class RegistryReader(Protocol):
     def models(self) -> tuple[str, ...]:
         """Return the names of the registered models (of very many, the first ones)."""
 
-    def aliases(self, name: str) -> Mapping[str, str] | None:
-        """Return a model's aliases with their versions, or None where it is unknown."""
+    def state(self, name: str) -> ModelState | None:
+        """Return a model's aliases and traffic plan, read at once, or None where it is unknown."""
 
     def source(self, name: str, version: str) -> str | None:
         """Return the address of a version's files, or None where it is unknown."""
@@ -69,10 +77,33 @@ def open_registry(tracking_uri: str) -> RegistryReader:
     )
 
 
+def look(registry: RegistryReader, name: str) -> ModelState:
+    """Return what the registry says of a model.
+
+    Raises
+    ------
+    InputError
+        If there is no such model.
+    UnreachableError
+        If the registry does not answer.
+    """
+    state = registry.state(name)
+    if state is None:
+        raise InputError(_unknown_model(registry, name))
+    return state
+
+
 def locate(
-    registry: RegistryReader, name: str, *, alias: str = "champion", version: str | None = None
+    registry: RegistryReader,
+    name: str,
+    *,
+    alias: str = "champion",
+    version: str | None = None,
+    state: ModelState | None = None,
 ) -> Located:
     """Return the version that an alias names, or the one with a number.
+
+    ``state`` is what the registry said, where it was asked just now.
 
     Raises
     ------
@@ -81,9 +112,7 @@ def locate(
     UnreachableError
         If the registry does not answer.
     """
-    aliases = registry.aliases(name)
-    if aliases is None:
-        raise InputError(_unknown_model(registry, name))
+    aliases = (look(registry, name) if state is None else state).aliases
     number = aliases.get(alias) if version is None else version
     if number is None:
         raise InputError(_unknown_alias(name, alias, aliases))

@@ -12,6 +12,8 @@ import httpx
 
 from evergreen.errors import InputError, UnreachableError
 from evergreen.serving.artifacts import fetch_by_mlflow, local_folder
+from evergreen.serving.registry_reader import ModelState
+from evergreen.serving.traffic import TAG
 
 PATIENCE: Final = httpx.Timeout(5.0, read=30.0)
 _API: Final = "/api/2.0/mlflow"
@@ -46,13 +48,17 @@ class RestRegistry:
         answer = self._get("/registered-models/search", {"max_results": 100}) or {}
         return tuple(model["name"] for model in answer.get("registered_models", ()))
 
-    def aliases(self, name: str) -> Mapping[str, str] | None:
-        """Return a model's aliases with their versions, or None where it is unknown."""
+    def state(self, name: str) -> ModelState | None:
+        """Return a model's aliases and traffic plan, or None where it is unknown."""
         answer = self._get("/registered-models/get", {"name": name})
         if answer is None:
             return None
-        held = answer["registered_model"].get("aliases", ())
-        return {entry["alias"]: str(entry["version"]) for entry in held}
+        model = answer["registered_model"]
+        tags = {tag["key"]: tag.get("value") for tag in model.get("tags", ())}
+        return ModelState(
+            {entry["alias"]: str(entry["version"]) for entry in model.get("aliases", ())},
+            tags.get(TAG) or None,
+        )
 
     def source(self, name: str, version: str) -> str | None:
         """Return the address of a version's files, or None where it is unknown."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from evergreen.errors import InputError, UnreachableError
 from evergreen.serving.artifacts import fetch_by_mlflow, local_folder
+from evergreen.serving.registry_reader import ModelState
+from evergreen.serving.traffic import TAG
 
 # The tables' revisions (Alembic's) that were checked, each with a version of MLflow that has it.
 KNOWN_REVISIONS: Final = {"dc11669786a5": "3.17.2"}
@@ -27,6 +29,14 @@ _ALIASES: Final = sa.Table(
     sa.Column("name"),
     sa.Column("alias"),
     sa.Column("version"),
+)
+_TAGS: Final = sa.Table(
+    "registered_model_tags",
+    _METADATA,
+    sa.Column("workspace"),
+    sa.Column("name"),
+    sa.Column("key"),
+    sa.Column("value"),
 )
 _VERSIONS: Final = sa.Table(
     "model_versions",
@@ -65,14 +75,23 @@ class TableRegistry:
         with self._connection() as connection:
             return tuple(connection.execute(query).scalars())
 
-    def aliases(self, name: str) -> Mapping[str, str] | None:
-        """Return a model's aliases with their versions, or None where it is unknown."""
-        known = sa.select(_MODELS.c.name).where(*_of(_MODELS, name))
-        query = sa.select(_ALIASES.c.alias, _ALIASES.c.version).where(*_of(_ALIASES, name))
+    def state(self, name: str) -> ModelState | None:
+        """Return a model's aliases and traffic plan, or None where it is unknown."""
+        query = (
+            sa.select(_ALIASES.c.alias, _ALIASES.c.version, _TAGS.c.value)
+            .select_from(
+                _MODELS.outerjoin(_ALIASES, _same(_ALIASES)).outerjoin(
+                    _TAGS, _same(_TAGS) & (_TAGS.c.key == TAG)
+                )
+            )
+            .where(*_of(_MODELS, name))
+        )
         with self._connection() as connection:
-            if connection.execute(known).first() is None:
-                return None
-            return {alias: str(version) for alias, version in connection.execute(query)}
+            rows = connection.execute(query).all()
+        if not rows:
+            return None
+        aliases = {row.alias: str(row.version) for row in rows if row.alias is not None}
+        return ModelState(aliases, rows[0].value or None)
 
     def source(self, name: str, version: str) -> str | None:
         """Return the address of a version's files, or None where it is unknown."""
@@ -130,3 +149,7 @@ class TableRegistry:
 
 def _of(table: sa.Table, name: str) -> tuple[sa.ColumnElement[bool], ...]:
     return table.c.workspace == _WORKSPACE, table.c.name == name
+
+
+def _same(table: sa.Table) -> sa.ColumnElement[bool]:
+    return (table.c.workspace == _MODELS.c.workspace) & (table.c.name == _MODELS.c.name)

@@ -1,4 +1,7 @@
-"""Following an alias: when it moves, the version that it names is loaded beside and swapped in."""
+"""Following an alias: when it moves, the version that it names is loaded beside and swapped in.
+
+Who follows the champion also follows the traffic plan; see `evergreen.serving.challenger`.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +11,25 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from evergreen.errors import EvergreenError, InputError, UnreachableError
-from evergreen.serving.artifacts import bundle_folder
+from evergreen.serving.challenger import RETRY, ChallengerFollower
 from evergreen.serving.holder import ModelHolder, Served
-from evergreen.serving.registry_reader import Located, RegistryReader, locate
-
-if TYPE_CHECKING:
-    from evergreen.serving.runtime import Runtime
+from evergreen.serving.loading import Load, load_version
+from evergreen.serving.registry_reader import Located, ModelState, RegistryReader, locate, look
 
 INTERVAL: Final = 3.0  # seconds between looks
-RETRY: Final = 60.0  # seconds until a bundle that was no good is tried again
 
 logger = logging.getLogger(__name__)
 
 
 class Watcher:
     """Keeps a holder at the version that an alias names, or loads one version for good.
+
+    The traffic plan is followed beside the alias ``champion`` only.
 
     Whatever goes wrong, the model that serves goes on serving; why the other one does not stands
     in `ModelHolder.failure` and in the log.
@@ -50,7 +51,7 @@ class Watcher:
         holder: ModelHolder,
         registry: RegistryReader,
         name: str,
-        load: Callable[[Path, str | None], Runtime],
+        load: Load,
         *,
         cache: Path,
         alias: str = "champion",
@@ -67,6 +68,11 @@ class Watcher:
         self._load = load
         self._cache = cache
         self._memory = memory
+        self._challenger = (
+            ChallengerFollower(holder, registry, name, load, cache)
+            if self.alias == "champion"
+            else None
+        )
         self._served: Located | None = None
         self._refused: Located | None = None  # the last one that was no good
         self._refused_at = 0.0
@@ -83,10 +89,11 @@ class Watcher:
         UnreachableError
             If registry or files cannot be reached.
         """
-        located = None
+        state = located = None
         try:
-            located = self._locate()
-            return self._swap(located)
+            state = look(self.registry, self.name)
+            located = self._locate(state)
+            served = self._swap(located)
         except (InputError, UnreachableError) as error:
             last = self._remembered()
             if last is None or last == located:
@@ -94,7 +101,9 @@ class Watcher:
             served = self._swap(last)
             self._refused, self._refused_at = located, time.monotonic()
             self._report(located, str(error))
-            return served
+        if state is not None and self._challenger is not None:
+            self._challenger.follow(state)
+        return served
 
     def start(self) -> None:
         """Look every few seconds from now on; a fixed version needs no looking."""
@@ -108,39 +117,46 @@ class Watcher:
             self._thread.join(timeout=1.0)
 
     def check(self) -> bool:
-        """Look once; return whether another version serves now. Failures are reported only."""
+        """Look once; return whether another champion serves now. Failures are reported only."""
+        try:
+            state = look(self.registry, self.name)
+        except Exception as error:  # what serves must go on, whatever a registry does
+            self._note(None, error)
+            return False
+        swapped = self._follow(state)
+        if self._challenger is not None:
+            self._challenger.follow(state)
+        return swapped
+
+    def _follow(self, state: ModelState) -> bool:
         located = None
         try:
-            located = self._locate()
+            located = self._locate(state)
             if located == self._served:
                 self._recovered()
                 return False
             if located == self._refused and time.monotonic() < self._refused_at + RETRY:
                 return False
             self._swap(located)
-        except (UnreachableError, OSError) as error:
-            self._report(located, str(error))
         except Exception as error:  # the model that serves must go on, whatever a bundle does
+            self._note(located, error)
+            return False
+        return True
+
+    def _note(self, located: Located | None, error: Exception) -> None:
+        """Report an error; what lies in the bundle itself is not tried again at once."""
+        if not isinstance(error, UnreachableError | OSError):
             self._refused, self._refused_at = located, time.monotonic()
             if not isinstance(error, EvergreenError):
-                logger.exception("Loading %s failed", located)
-            self._report(located, str(error) or type(error).__name__)
-        else:
-            return True
-        return False
+                logger.error("Loading %s failed", located, exc_info=error)
+        self._report(located, str(error) or type(error).__name__)
 
-    def _locate(self) -> Located:
+    def _locate(self, state: ModelState) -> Located:
         alias = self.alias or "champion"
-        return locate(self.registry, self.name, alias=alias, version=self.version)
+        return locate(self.registry, self.name, alias=alias, version=self.version, state=state)
 
     def _swap(self, located: Located) -> Served:
-        folder = bundle_folder(self.registry, located, self._cache)
-        runtime = self._load(folder, located.version)
-        if runtime.contract.use_case != self.name:
-            raise InputError(
-                f"Version {located.version} of {self.name!r} holds a model of "
-                f"{runtime.contract.use_case!r}: it was registered under the wrong name."
-            )
+        runtime = load_version(self.registry, located, self._load, self._cache)
         before = self._served
         served = self.holder.swap(runtime, located.version, self.alias)
         self._served, self._refused = located, None
@@ -189,7 +205,7 @@ class Watcher:
 def load_folder(
     holder: ModelHolder,
     folder: Path,
-    load: Callable[[Path, str | None], Runtime],
+    load: Load,
     name: str | None = None,
 ) -> Served:
     """Serve the bundle in a folder, of the model ``name`` where one is given.

@@ -104,7 +104,7 @@ def test_what_the_registry_says_is_what_mlflow_says(store, bundles):
     store.add(bundles["second"], alias=None)
     reader = open_registry(store.uri)
     assert reader.models() == ("boats",)
-    assert reader.aliases("boats") == {"champion": version}
+    assert reader.state("boats").aliases == {"champion": version}
     located = locate(reader, "boats")
     assert located.source == store.registry.version("boats", version).bundle_uri
     assert locate(reader, "boats", version="2").version == "2"
