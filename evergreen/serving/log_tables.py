@@ -37,7 +37,7 @@ PREDICTIONS: Final = sa.Table(
     sa.Column("time", _TIME, nullable=False),
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("version", sa.Text),
-    sa.Column("arm", sa.Text, nullable=False),
+    sa.Column("arm", sa.Text, primary_key=True),  # champion, challenger, or shadow beside either
     sa.Column("key_id", sa.Text),
     sa.Column("inputs", _JSON, nullable=False),
     sa.Column("prediction", _JSON, nullable=False),
@@ -70,7 +70,7 @@ _SQLITE: Final = {
         "value ->> 'version', value ->> 'arm', value ->> 'key_id', value -> 'inputs', "
         "value -> 'prediction', nullif(value -> 'probabilities', 'null'), value -> 'flags', "
         "value ->> 'latency_ms' FROM json_each(:batch) WHERE true "
-        "ON CONFLICT (request_id, request_row) DO NOTHING"
+        "ON CONFLICT (request_id, request_row, arm) DO NOTHING"
     ),
     "feedback": (
         "INSERT INTO feedback (request_id, request_row, time, model, key_id, label) "  # noqa: S608
@@ -90,7 +90,7 @@ _POSTGRESQL: Final = {
         'SELECT request_id, "row", to_timestamp(time), model, version, arm, key_id, inputs, '
         "coalesce(prediction, 'null'), probabilities, flags, latency_ms"
         + _RECORDS
-        + " ON CONFLICT (request_id, request_row) DO NOTHING"
+        + " ON CONFLICT (request_id, request_row, arm) DO NOTHING"
     ),
     # Within one statement PostgreSQL updates no row twice: the newest of each goes in.
     "feedback": (
@@ -151,10 +151,37 @@ def create_tables(engine: sa.Engine) -> None:
         if engine.dialect.name == "postgresql":
             # Two processes that make the same table at once would trip over each other.
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('predictions'))"))
+        _widen_key(connection)
         for table in (PREDICTIONS, FEEDBACK):
             connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
             for index in table.indexes:
                 connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+
+
+def _widen_key(connection: sa.Connection) -> None:
+    """Take the arm into the key of a table that was made before there were arms."""
+    inspector = sa.inspect(connection)
+    if not inspector.has_table(PREDICTIONS.name):
+        return
+    present = inspector.get_pk_constraint(PREDICTIONS.name)
+    if "arm" in present["constrained_columns"]:
+        return
+    if connection.dialect.name == "postgresql":
+        quoted = connection.dialect.identifier_preparer.quote(str(present["name"]))
+        connection.exec_driver_sql(
+            f"ALTER TABLE predictions DROP CONSTRAINT {quoted}, "
+            "ADD PRIMARY KEY (request_id, request_row, arm)"
+        )
+        return
+    # SQLite cannot change a key: the rows move into a new table, in this transaction or not at all.
+    connection.exec_driver_sql("ALTER TABLE predictions RENAME TO predictions_before_arms")
+    connection.exec_driver_sql("DROP INDEX IF EXISTS predictions_by_time")
+    connection.execute(sa.schema.CreateTable(PREDICTIONS))
+    names = ", ".join(column.name for column in PREDICTIONS.columns)
+    connection.exec_driver_sql(
+        f"INSERT INTO predictions ({names}) SELECT {names} FROM predictions_before_arms"  # noqa: S608
+    )
+    connection.exec_driver_sql("DROP TABLE predictions_before_arms")
 
 
 def insert(engine: sa.Engine, contents: Sequence[bytes]) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from evergreen.data.contract import Column, Contract
 from evergreen.errors import UnreachableError
+from evergreen.serving.arms import SHADOW
 from evergreen.serving.log_tables import FEEDBACK, PREDICTIONS, connect, moment, seconds, shown
 
 Array = npt.NDArray[Any]
@@ -88,7 +89,8 @@ class PredictionHistory:
     ) -> Window:
         """Return predictions from ``since`` to before ``until``; of those the ``last`` n.
 
-        ``version`` and ``arm`` choose further; ``labelled`` keeps only those with feedback.
+        ``version`` and ``arm`` choose further: without ``arm`` those that were answered, so not
+        what a shadow said. ``labelled`` keeps only those with feedback.
         Times without a zone are UTC.
 
         Raises
@@ -103,7 +105,7 @@ class PredictionHistory:
         return columns.window()
 
     def count(self, *, since: datetime | None = None, until: datetime | None = None) -> int:
-        """Return how many predictions a time span holds; raises as `window` does."""
+        """Return how many answered predictions a time span holds; raises as `window` does."""
         where = self._conditions(since, until, None, None)
         query = sa.select(sa.func.count()).select_from(PREDICTIONS).where(*where)
         with self._connection() as connection:
@@ -127,8 +129,7 @@ class PredictionHistory:
             where.append(PREDICTIONS.c.time < moment(_unix(until), self._engine))
         if version is not None:
             where.append(PREDICTIONS.c.version == version)
-        if arm is not None:
-            where.append(PREDICTIONS.c.arm == arm)
+        where.append(PREDICTIONS.c.arm != SHADOW if arm is None else PREDICTIONS.c.arm == arm)
         return where
 
     def _rows(

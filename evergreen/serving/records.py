@@ -12,7 +12,7 @@ Scalar = str | int | float | bool | None
 
 
 class PredictionRecord(msgspec.Struct, tag="prediction", kw_only=True, gc=False):
-    """One prediction. ``request_id`` and ``row`` together are its key.
+    """One prediction. ``request_id``, ``row`` and ``arm`` together are its key.
 
     Numbers that are not finite become null. ``inputs`` is by column, as the model got it.
     """
