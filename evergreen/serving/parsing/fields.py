@@ -6,7 +6,7 @@ What it merely recorded of the training table (range, categories) is never refus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -37,6 +37,19 @@ class Findings:
     def flag(self, row: int, name: str, column: str) -> None:
         """Write a flag down for one row."""
         self.flags.setdefault(row, []).append(f"{name}:{column}")
+
+
+@dataclass(frozen=True)
+class Breach:
+    """Rows that break a promise, or that training never saw the like of.
+
+    ``name`` is one of `FLAGS`, ``rows`` a mask, ``refused`` whether the policies refuse them (else
+    they are flagged).
+    """
+
+    name: str
+    rows: np.ndarray[Any, Any]
+    refused: bool
 
 
 class Field:
@@ -80,7 +93,7 @@ class Field:
         array = self._plain_texts(values)
         if array is None:
             return self._read(values, self.reader.from_text, findings)
-        self._judge(array, findings, frozenset())
+        self._judge(array, findings, ())
         return array
 
     def from_typed(self, values: Sequence[Any], findings: Findings) -> np.ndarray[Any, Any]:
@@ -106,21 +119,39 @@ class Field:
         self, values: Sequence[Any], read: Callable[[Any], Any], findings: Findings
     ) -> np.ndarray[Any, Any]:
         array = self._plain_numbers(values)
-        refused: set[int] = set()
+        unfit: dict[int, str] = {}
         if array is None:
-            missing = self.reader.missing
-            array = np.full(len(values), missing, dtype=self.reader.dtype)
-            for row, value in enumerate(values):
-                try:
-                    found = read(value)
-                except Unfit as error:
-                    findings.errors.append(self.error(row, str(error)))
-                    refused.add(row)
-                else:
-                    if found is not None:
-                        array[row] = found
-        self._judge(array, findings, refused)
+            array, unfit = self._each(values, read)
+            findings.errors += [self.error(row, reason) for row, reason in unfit.items()]
+        self._judge(array, findings, unfit.keys())
         return array
+
+    def levels(
+        self, values: Sequence[Any], *, written: bool
+    ) -> tuple[np.ndarray[Any, Any], dict[int, str]]:
+        """Read values one by one, unjudged: CSV cells if ``written``, else as a typed table's.
+
+        Returns
+        -------
+        The canonical array, and why some of the values (by position) cannot be read; those are
+        missing in the array.
+        """
+        return self._each(values, self.reader.from_text if written else self._from_typed)
+
+    def _each(
+        self, values: Sequence[Any], read: Callable[[Any], Any]
+    ) -> tuple[np.ndarray[Any, Any], dict[int, str]]:
+        array = np.full(len(values), self.reader.missing, dtype=self.reader.dtype)
+        unfit: dict[int, str] = {}
+        for row, value in enumerate(values):
+            try:
+                found = read(value)
+            except Unfit as error:
+                unfit[row] = str(error)
+            else:
+                if found is not None:
+                    array[row] = found
+        return array, unfit
 
     def _plain_numbers(self, values: Sequence[Any]) -> np.ndarray[Any, Any] | None:
         """Return finite JSON numbers as an array at once; None where one needs a closer look."""
@@ -146,53 +177,51 @@ class Field:
 
     def _if_plain(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
         """Return numbers that a model can compute with, None where one is not of that kind."""
-        plain = np.isnan(array) | (np.abs(array) <= MAX_NUMBER)
+        return array if self.plain(array).all() else None
+
+    def plain(self, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Tell which numbers (float64, missing NaN) a model can compute with."""
+        fit = np.isnan(numbers) | (np.abs(numbers) <= MAX_NUMBER)
         if self.column.type == "integer":
-            plain &= np.isnan(array) | (array == np.floor(array))
-        return array if plain.all() else None
+            fit &= np.isnan(numbers) | (numbers == np.floor(numbers))
+        return fit
+
+    def breaches(self, array: np.ndarray[Any, Any]) -> Iterator[Breach]:
+        """Judge a canonical array by the contract and the policies."""
+        if self.missing != "accept":
+            yield Breach(MISSING, _is_missing(array), self.missing == "reject")
+        if self.numeric:
+            outside = (array < self.low) | (array > self.high)  # false for NaN
+            yield Breach(OUT_OF_RANGE, outside, self.settings.out_of_range == "reject")
+            beyond = (array < self.seen_low) | (array > self.seen_high)
+            yield Breach(BEYOND_TRAINING, beyond & ~outside, refused=False)
+        elif array.dtype == object and self.categories is not None:
+            refused = self.settings.unknown_category == "reject"
+            yield Breach(UNKNOWN_CATEGORY, _unknown(array, self.categories), refused)
+        elif array.dtype == object and self.seen is not None:
+            yield Breach(NEW_CATEGORY, _unknown(array, self.seen), refused=False)
+
+    def reason(self, breach: str, value: Any) -> str:
+        """Say why a value is refused."""
+        if breach == MISSING:
+            return "is missing"
+        if breach == UNKNOWN_CATEGORY:
+            return f"is {shown(value)}, an unknown category"
+        number = float(value)
+        side, bound = ("below", self.low) if number < self.low else ("above", self.high)
+        return f"is {number:g}, {side} {bound:g}"
 
     def _judge(
-        self, array: np.ndarray[Any, Any], findings: Findings, refused: set[int] | frozenset[int]
+        self, array: np.ndarray[Any, Any], findings: Findings, refused: Collection[int]
     ) -> None:
-        missing = _is_missing(array)
-        if self.missing != "accept" and missing.any():
-            for row in _rows(missing, refused):
-                self._missing(row, findings)
-        if self.numeric:
-            self._judge_range(array, findings)
-        elif array.dtype == object and (self.categories is not None or self.seen is not None):
-            self._judge_categories(array, findings)
-
-    def _missing(self, row: int, findings: Findings) -> None:
-        if self.missing == "reject":
-            findings.errors.append(self.error(row, "is missing"))
-        else:
-            findings.flag(row, MISSING, self.name)
-
-    def _judge_range(self, array: np.ndarray[Any, Any], findings: Findings) -> None:
-        outside = (array < self.low) | (array > self.high)  # false for NaN
-        for row in _rows(outside):
-            if self.settings.out_of_range == "flag":
-                findings.flag(row, OUT_OF_RANGE, self.name)
-                continue
-            value = float(array[row])
-            side, bound = ("below", self.low) if value < self.low else ("above", self.high)
-            findings.errors.append(self.error(row, f"is {value:g}, {side} {bound:g}"))
-        beyond = ((array < self.seen_low) | (array > self.seen_high)) & ~outside
-        for row in _rows(beyond):
-            findings.flag(row, BEYOND_TRAINING, self.name)
-
-    def _judge_categories(self, array: np.ndarray[Any, Any], findings: Findings) -> None:
-        known = self.categories if self.categories is not None else self.seen or frozenset()
-        for row, level in enumerate(array.tolist()):
-            if level is None or level in known:
-                continue
-            if self.categories is None:
-                findings.flag(row, NEW_CATEGORY, self.name)
-            elif self.settings.unknown_category == "flag":
-                findings.flag(row, UNKNOWN_CATEGORY, self.name)
-            else:
-                findings.errors.append(self.error(row, f"is {shown(level)}, an unknown category"))
+        for breach in self.breaches(array):
+            for row in np.flatnonzero(breach.rows).tolist():
+                if row in refused:  # it is missing because it could not be read
+                    continue
+                if breach.refused:
+                    findings.errors.append(self.error(row, self.reason(breach.name, array[row])))
+                else:
+                    findings.flag(row, breach.name, self.name)
 
 
 def _bounds(column: Column, *, declared: bool) -> tuple[float, float]:
@@ -211,9 +240,6 @@ def _is_missing(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.isnat(array) if array.dtype.kind == "M" else np.isnan(array)
 
 
-def _rows(
-    mask: np.ndarray[Any, Any], refused: set[int] | frozenset[int] = frozenset()
-) -> Iterator[int]:
-    for row in np.flatnonzero(mask).tolist():
-        if row not in refused:
-            yield row
+def _unknown(levels: np.ndarray[Any, Any], known: frozenset[str]) -> np.ndarray[Any, Any]:
+    found = (level is not None and level not in known for level in levels)
+    return np.fromiter(found, np.bool_, len(levels))
