@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from evergreen.errors import InputError
+from evergreen.serving.parsing.rows import NumbersRow
 
 CHUNK: Final = 8192  # rows that are computed at once, which bounds the memory
 
@@ -50,10 +51,20 @@ class OnnxModel:
         self._inputs = [(name, _PACKERS[name], json.loads(told[name])) for name in names]
         self.columns = [column for _, _, columns in self._inputs for column in columns]
         self.labels = json.loads(told["labels"])
+        self._packed: str | None = None  # the input that takes a row of numbers as it is
         self._outputs = [declared.name for declared in self._session.get_outputs()]
+
+    def takes_numbers(self, columns: Sequence[str]) -> None:
+        """Tell that a `NumbersRow` holds these columns, in this order."""
+        (name, pack, read), *others = self._inputs
+        if not others and pack is _numbers and list(read) == list(columns):
+            self._packed = name
 
     def run(self, inputs: Inputs, rows: int) -> FloatArray:
         """Return probabilities (rows × labels) or predictions (rows)."""
+        if type(inputs) is NumbersRow and self._packed is not None:
+            found: FloatArray = self._session.run(self._outputs, {self._packed: inputs.block})[0]
+            return found
         if rows <= CHUNK:
             return self._run(inputs)
         starts = range(0, rows, CHUNK)

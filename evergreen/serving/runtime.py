@@ -6,10 +6,10 @@ The ONNX path imports neither pandas nor scikit-learn nor MLflow, and unpickles 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -25,8 +25,7 @@ from evergreen.serving.onnx_model import FloatArray, Inputs, OnnxModel, faults
 Kind = Literal["onnx", "native"]
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
+class Outputs(msgspec.Struct, frozen=True):
     """What a model says of n rows.
 
     ``predictions``: labels as objects, or float64. ``probabilities``: n × labels, and
@@ -100,6 +99,7 @@ class BundleRuntime:
                 f"The bundle {self.bundle.folder} cannot be served: its model.onnx {what} that the "
                 "contract does not know. Fetch it again, or train anew."
             )
+        model.takes_numbers([column.name for column in self.contract.features])
         return model
 
     def _graph(self) -> bytes:
@@ -111,9 +111,13 @@ class BundleRuntime:
 
     def predict(self, batch: Inputs) -> Outputs:
         """Predict n rows; see `Runtime`."""
-        found = self._run(batch, len(batch[self._first]))
+        rows = len(batch[self._first])
+        found = self._run(batch, rows)
         if self._labels is None:
             return Outputs(found, None, None)
+        if rows == 1:  # without a fancy index: what every single request pays
+            place = int(found.argmax())
+            return Outputs(self._label_array[place : place + 1], found, self._labels)
         return Outputs(self._label_array[found.argmax(axis=1)], found, self._labels)
 
     def explain(self, batch: Inputs) -> dict[str, FloatArray]:

@@ -1,6 +1,7 @@
 """Running the server: the socket, the processes, the signals.
 
-uvicorn with uvloop and httptools does the serving; docs/decisions.md says what was compared.
+uvicorn with uvloop and httptools does the serving, with a short way for single rows
+(`evergreen.serving.protocol`); docs/decisions.md says what was compared.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from uvicorn.supervisors.multiprocess import Multiprocess
 from evergreen.errors import EvergreenError, InputError, UnreachableError
 from evergreen.serving.assembly import Loaded, key_ring, load, make_app
 from evergreen.serving.options import ServerOptions
+from evergreen.serving.protocol import ServerProtocol
 
 BACKLOG: Final = 2048
 DRAINING: Final = 20  # seconds that requests under way get at the end
@@ -133,7 +135,7 @@ def _config(app: Any, **more: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=ServerProtocol,
         ws="none",
         lifespan="on",
         interface="asgi3",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,7 +66,7 @@ def create_app(
     gateway = Gateway(metrics, auth, limiter)
     predictor = Predictor(holder, log, settings, metrics)
     offered = operations(gateway, predictor, settings)
-    app = ContractAPI(offered, settings.cors_origins)
+    app = ContractAPI(offered, settings.cors_origins, metrics)
 
     def openapi() -> dict[str, Any]:
         contract = holder.current.contract if holder.ready else None
@@ -82,7 +83,9 @@ class ContractAPI(FastAPI):
     (documentation, pages, paths with parameters, mistakes) goes through FastAPI as usual.
     """
 
-    def __init__(self, offered: Sequence[Operation], origins: Sequence[str]) -> None:
+    def __init__(
+        self, offered: Sequence[Operation], origins: Sequence[str], metrics: Metrics
+    ) -> None:
         super().__init__(
             title="Evergreen",
             version=evergreen.__version__,
@@ -90,12 +93,14 @@ class ContractAPI(FastAPI):
             redoc_url=None,
             redirect_slashes=False,
             exception_handlers={HTTPException: _problem_page},
+            lifespan=lambda _: _published(metrics),
         )
         self.router.routes += [Route(o.path, o, methods=[o.method]) for o in offered]
         self.router.routes += _pages()
         self.add_middleware(PageHeaders, handled=HANDLED)
         self._fixed = {(o.method, o.path): o for o in offered if "{" not in o.path}
         self._entry: ASGIApp = self._dispatch
+        self._every_way_is_open = not origins
         if origins:
             self._entry = CORSMiddleware(
                 self._dispatch,
@@ -104,6 +109,11 @@ class ContractAPI(FastAPI):
                 allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
                 expose_headers=["x-request-id", "retry-after"],
             )
+
+    def at_once(self, method: str, path: str) -> Operation | None:
+        """Return the operation that may answer without ASGI's ceremony, where there is one."""
+        found = self._fixed.get((method, path)) if self._every_way_is_open else None
+        return found if found is not None and found.answers_at_once else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or follow the server's life."""
@@ -116,6 +126,13 @@ class ContractAPI(FastAPI):
                 await operation(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
+
+
+@contextlib.asynccontextmanager
+async def _published(metrics: Metrics) -> AsyncIterator[None]:
+    """Publish the last figures at the end, for the other workers."""
+    yield
+    metrics.publish()
 
 
 def _pages() -> list[Any]:

@@ -23,7 +23,7 @@ from evergreen.serving.api.operation import (
     Operation,
     Reply,
 )
-from evergreen.serving.api.predict import predict_handler
+from evergreen.serving.api.predict import predict_handlers
 from evergreen.serving.api.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def _predictions(
     gateway: Gateway, predictor: Predictor, settings: ServingConfig
 ) -> list[Operation]:
     one = _json({"oneOf": [ref("Row"), ref("Features")]})
+    predict, predict_at_once = predict_handlers(predictor)
     many = {
         JSON: {"schema": ref("Rows")},
         "application/x-ndjson": {"schema": {"type": "string"}},
@@ -60,7 +61,7 @@ def _predictions(
             gateway,
             "POST",
             "/predict",
-            predict_handler(predictor),
+            predict,
             Documented(
                 "Predict one row",
                 'Send the fields of a row, or {"features": […]} with the values in contract order.',
@@ -68,6 +69,7 @@ def _predictions(
                 response=_json(ref("Answer")),
             ),
             limit=settings.body_limit,
+            at_once=predict_at_once,
         ),
         Operation(
             gateway,

@@ -1,9 +1,9 @@
-"""What Prometheus reads. Label values are bound once, so that counting a request is cheap."""
+"""What Prometheus reads; requests are counted in plain numbers and added to it every second."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-import time
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import (
@@ -16,13 +16,14 @@ from prometheus_client import (
     generate_latest,
 )
 
+from evergreen.serving.api.tally import BUCKETS, RouteTally, RowTally
+
 if TYPE_CHECKING:
     from evergreen.serving.holder import ModelHolder
     from evergreen.serving.prediction_log import PredictionLog
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST.encode()
-BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
-REFRESH: Final = 1.0  # seconds after which the gauges of model and log are looked at again
+REFRESH: Final = 1.0  # seconds after a request in which it shows in the figures of all workers
 _SHARED: Final = "PROMETHEUS_MULTIPROC_DIR"  # where several workers add up their figures
 
 
@@ -74,14 +75,33 @@ class Metrics:
         )
         if _SHARED not in os.environ:
             ProcessCollector(registry=self.registry)
-        self._refreshed = 0.0
+        self._tallies: list[RouteTally | RowTally] = []
+        self._due = False
         self._served: tuple[str, ...] | None = None
 
-    def refresh(self, now: float) -> None:
-        """Look at model and log again, at most once a second."""
-        if now - self._refreshed < REFRESH:
-            return
-        self._refreshed = now
+    def route(self, path: str) -> RouteTally:
+        """Return what counts the answers of a route."""
+        tally = RouteTally(path, self.duration, self.requests)
+        self._tallies.append(tally)
+        return tally
+
+    def predicted(self, path: str) -> RowTally:
+        """Return what counts the rows that a route predicts."""
+        tally = RowTally(path, self.rows)
+        self._tallies.append(tally)
+        return tally
+
+    def counted(self) -> None:
+        """See to it that what was counted is published; to be called in the event loop."""
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_later(REFRESH, self.publish)
+
+    def publish(self) -> None:
+        """Publish what was counted, and look at model and log again."""
+        self._due = False
+        for tally in self._tallies:
+            tally.publish()
         self._ready.set(self._holder.ready)
         self._swaps.set(self._holder.swaps)
         self._failing.set(self._holder.failure is not None)
@@ -99,8 +119,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return the figures in Prometheus' text format."""
-        self._refreshed = 0.0
-        self.refresh(time.monotonic())
+        self.publish()
         if _SHARED not in os.environ:
             return generate_latest(self.registry)
         from prometheus_client.multiprocess import MultiProcessCollector

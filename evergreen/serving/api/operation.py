@@ -63,10 +63,12 @@ class Call:
 
     __slots__ = ("body", "client_id", "headers", "key_id", "request_id", "scope", "started")
 
-    def __init__(self, scope: Scope, started: float) -> None:
+    def __init__(
+        self, scope: Scope, started: float, headers: dict[bytes, bytes] | None = None
+    ) -> None:
         self.scope = scope
         self.started = started
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.headers = dict[bytes, bytes](scope["headers"]) if headers is None else headers
         self.body = b""
         self.key_id: str | None = None
         # The id that predictions are logged under must be unique: a client's own is its beginning.
@@ -102,6 +104,8 @@ class Call:
 
 
 Handler = Callable[[Call], Awaitable[Reply]]
+# Answers a request that needs not be waited for; None, before anything was done, for the others.
+AtOnce = Callable[[Call], Reply | None]
 
 
 @dataclass(frozen=True)
@@ -140,13 +144,15 @@ class Operation:
         *,
         needs: str | None = "predict",
         limit: int | None = None,
+        at_once: AtOnce | None = None,
     ) -> None:
         self.method, self.path, self.docs, self.needs = method, path, docs, needs
         self._gateway, self._handler, self._limit = gateway, handler, limit
+        # A rate limit is taken from once, by whoever answers in the end.
+        self._at_once = at_once if gateway.limiter is None else None
         metrics = gateway.metrics
-        self._observe = metrics.duration.labels(path).observe
+        self._observe, self._counted = metrics.route(path).observe, metrics.counted
         self._enter, self._leave = metrics.in_flight.inc, metrics.in_flight.dec
-        self._counters: dict[int, Callable[[], None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -161,14 +167,32 @@ class Operation:
                 await _send(reply, call, send)
         finally:
             self._leave()
-            now = time.perf_counter()
-            self._observe(now - call.started)
-            counter = self._counters.get(status)
-            if counter is None:
-                counter = self._gateway.metrics.requests.labels(self.path, str(status)).inc
-                self._counters[status] = counter
-            counter()
-            self._gateway.metrics.refresh(now)
+            self._observe(status, time.perf_counter() - call.started)
+            self._counted()
+
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether `answer_at_once` may have an answer."""
+        return self._at_once is not None
+
+    def answer_at_once(self, call: Call) -> Reply | None:
+        """Answer a request whose body is in ``call``, without waiting for anything.
+
+        None is for requests that `__call__` must answer: nothing was done about them.
+        """
+        assert self._at_once is not None and self._limit is not None  # noqa: S101
+        if len(call.body) > self._limit:
+            return None
+        try:
+            self._admit(call)
+            reply = self._at_once(call)
+            if reply is None:
+                return None
+        except Exception as error:
+            reply = self._excused(error, call)
+        self._observe(reply.status, time.perf_counter() - call.started)
+        self._counted()
+        return reply
 
     async def _reply(self, call: Call, receive: Receive) -> Reply | None:
         try:
@@ -179,13 +203,19 @@ class Operation:
                     return None
                 call.body = body
             return await self._handler(call)
-        except Problem as problem:
-            return problem_reply(problem, call.request_id, self.path)
-        except EvergreenError as error:
-            return problem_reply(_as_problem(error), call.request_id, self.path)
-        except Exception:
-            logger.exception("request %s to %s failed", call.request_id, self.path)
-            return problem_reply(Problem("internal", _SEE_LOG), call.request_id, self.path)
+        except Exception as error:
+            return self._excused(error, call)
+
+    def _excused(self, error: Exception, call: Call) -> Reply:
+        """Return the problem that a client is told of an error."""
+        if isinstance(error, Problem):
+            problem = error
+        elif isinstance(error, EvergreenError):
+            problem = _as_problem(error)
+        else:
+            logger.error("request %s to %s failed", call.request_id, self.path, exc_info=error)
+            problem = Problem("internal", _SEE_LOG)
+        return problem_reply(problem, call.request_id, self.path)
 
     def _admit(self, call: Call) -> None:
         if self.needs is None:
@@ -275,13 +305,18 @@ def problem_reply(problem: Problem, request_id: str | None = None, path: str = "
     )
 
 
-async def _send(reply: Reply, call: Call, send: Send) -> None:
-    headers = [
+def headers_of(reply: Reply, call: Call) -> list[Header]:
+    """Return the headers of an answer, without its length."""
+    return [
         (b"content-type", reply.media_type),
         (b"x-request-id", call.client_id or call.request_id.encode("ascii")),
         *API_HEADERS,
         *reply.headers,
     ]
+
+
+async def _send(reply: Reply, call: Call, send: Send) -> None:
+    headers = headers_of(reply, call)
     if reply.chunks is None:
         headers.append((b"content-length", b"%d" % len(reply.body)))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})

@@ -58,13 +58,9 @@ class Plan:
         Problem
             If it is no JSON, or breaks the contract.
         """
-        values = self.fast.read(body)
-        if values is not None:
-            inputs = self.fast.inputs(values)
-            if inputs is not None:
-                if self.fast.verbatim:
-                    return Row(inputs, dict(zip(self.names, values, strict=True)))
-                return Row(inputs, self.logged(inputs))
+        plain_row = self.read_plain_row(body)
+        if plain_row is not None:
+            return plain_row
         content = read_json(body)
         if isinstance(content, list):
             raise Problem(
@@ -76,6 +72,18 @@ class Plan:
             else self.table.records([content], lone=True)
         )
         return Row(inputs, self.logged(inputs), findings.flags.get(0, NO_FLAGS))
+
+    def read_plain_row(self, body: bytes) -> Row | None:
+        """Read a row that needs no second look; None where it does."""
+        values = self.fast.read(body)
+        if values is None:
+            return None
+        inputs = self.fast.inputs(values)
+        if inputs is None:
+            return None
+        if self.fast.verbatim:
+            return Row(inputs, dict(zip(self.names, values, strict=True)))
+        return Row(inputs, self.logged(inputs))
 
     def is_list_form(self, content: Any) -> bool:
         """Tell whether the values come alone, in contract order."""
@@ -157,7 +165,8 @@ def require_answer(outputs: Outputs) -> None:
     found = outputs.predictions if outputs.probabilities is None else outputs.probabilities
     if found.dtype != object:
         # The sum of finite numbers may overflow; only then is a closer look needed.
-        if math.isfinite(float(found.sum())):
+        total = sum(found.ravel().tolist()) if len(found) == 1 else found.sum()
+        if math.isfinite(total):
             return
         finite = np.isfinite(found)
         if not finite.all():

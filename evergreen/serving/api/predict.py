@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evergreen.serving.api.operation import Call, Handler, Reply
+from evergreen.serving.api.operation import JSON, AtOnce, Call, Handler, Reply
 
 if TYPE_CHECKING:
     from evergreen.serving.api.predictor import Predictor
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 _encode = msgspec.json.Encoder().encode
 
 
-def predict_handler(predictor: Predictor) -> Handler:
-    """Return what answers requests for one row."""
+def predict_handlers(predictor: Predictor) -> tuple[Handler, AtOnce]:
+    """Return what answers requests for one row: any of them, and those without a surprise."""
     holder = predictor.holder
-    count = predictor.metrics.rows.labels("/predict").inc
+    count = predictor.metrics.predicted("/predict")
 
     async def predict(call: Call) -> Reply:
         call.require_json()
@@ -28,4 +28,16 @@ def predict_handler(predictor: Predictor) -> Handler:
         count()
         return Reply(_encode(plan.answer(call, served, outputs, row.flags)))
 
-    return predict
+    def predict_at_once(call: Call) -> Reply | None:
+        if not holder.ready or call.headers.get(b"content-type") != JSON:
+            return None
+        served = holder.current
+        plan = predictor.plan(served)
+        row = None if predictor.waits(plan) else plan.read_plain_row(call.body)
+        if row is None:
+            return None
+        outputs = predictor.one_at_once(call, served, plan, row)
+        count()
+        return Reply(_encode(plan.answer(call, served, outputs, row.flags)))
+
+    return predict, predict_at_once

@@ -20,6 +20,16 @@ from evergreen.serving.parsing.fields import Field
 from evergreen.serving.parsing.readers import MAX_NUMBER, MAX_TEXT, Unfit
 
 Inputs = dict[str, np.ndarray[Any, Any]]
+
+
+class NumbersRow(Inputs):
+    """One row of numbers; ``block`` (1 × columns, in contract order) holds them all at once."""
+
+    __slots__ = ("block",)
+
+    block: np.ndarray[Any, Any]
+
+
 Values = tuple[Any, ...]  # one row in contract order, as JSON has it
 _INT_MAX: Final = 2**53  # beyond, not every whole number is a float
 
@@ -119,7 +129,9 @@ def _maker(fields: Sequence[Field]) -> Callable[[Values], Inputs | None]:
 
         def numbers(values: Values) -> Inputs:
             array = np.array(values, np.float64)  # None becomes NaN
-            return {name: array[part] for name, part in slices}
+            row = NumbersRow([(name, array[part]) for name, part in slices])
+            row.block = array.reshape(1, -1)
+            return row
 
         return numbers
 
