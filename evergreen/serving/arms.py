@@ -39,12 +39,14 @@ def place(salt: str, caller: bytes) -> float:
 class Arms:
     """What answers at one moment, exchanged as a whole.
 
-    ``challenger`` and ``plan`` are both there or both None.
+    ``challenger`` and ``plan`` are both there or both None. ``alone`` is what the prediction log
+    calls an arm that answers without the other: the champion, or a challenger asked for by number.
     """
 
     champion: Served
     challenger: Served | None = None
     plan: TrafficPlan | None = None
+    alone: str = CHAMPION
     _header: bytes | None = field(init=False, default=None, repr=False)
     _field: str | None = field(init=False, default=None, repr=False)
 
@@ -67,6 +69,18 @@ class Arms:
     def percent(self) -> float:
         """The share of requests that the challenger answers."""
         return 0.0 if self.plan is None or self.shadowing else self.plan.percent
+
+    def named(self, version: str) -> Arms | None:
+        """Return the arm of a version alone; None where no answer comes from it."""
+        if self.champion.version == version:
+            return Arms(self.champion)
+        if self.challenger is None or self.challenger.version != version or self.shadowing:
+            return None
+        return Arms(self.challenger, alone=CHALLENGER)
+
+    def arm(self, served: Served) -> str:
+        """Return what the prediction log calls the arm that answered."""
+        return CHALLENGER if served is self.challenger else self.alone
 
     def choose(
         self, headers: Mapping[bytes, bytes], inputs: Mapping[str, Any], request_id: str

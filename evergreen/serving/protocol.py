@@ -132,11 +132,12 @@ class ServerProtocol(HttpToolsProtocol):
 def _written(reply: Reply, call: Call) -> bytes:
     """Return an answer as it goes over the line."""
     body = reply.body
-    if reply.status == 200 and reply.media_type is JSON and not reply.headers:
-        identity = call.client_id or call.request_id.encode("ascii")
-        return b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (_FINE, identity, len(body), body)
-    lines = [b"%b: %b\r\n" % header for header in headers_of(reply, call)]
     length = b"content-length: %d\r\n\r\n" % len(body)
+    if reply.status == 200 and reply.media_type is JSON:
+        identity = call.client_id or call.request_id.encode("ascii")
+        more = b"".join([b"%b: %b\r\n" % header for header in reply.headers])
+        return b"%b%b\r\n%b%b%b" % (_FINE, identity, more, length, body)
+    lines = [b"%b: %b\r\n" % header for header in headers_of(reply, call)]
     return b"".join([STATUS_LINE[reply.status], *lines, length, body])
 
 

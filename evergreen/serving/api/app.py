@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,7 +68,7 @@ def create_app(
     gateway = Gateway(metrics, auth, limiter)
     predictor = Predictor(holder, log, settings, metrics)
     offered = operations(gateway, predictor, settings)
-    app = ContractAPI(offered, settings.cors_origins, metrics)
+    app = ContractAPI(offered, settings, _running(metrics, predictor))
 
     def openapi() -> dict[str, Any]:
         contract = holder.current.contract if holder.ready else None
@@ -84,7 +86,10 @@ class ContractAPI(FastAPI):
     """
 
     def __init__(
-        self, offered: Sequence[Operation], origins: Sequence[str], metrics: Metrics
+        self,
+        offered: Sequence[Operation],
+        settings: ServingConfig,
+        running: AbstractAsyncContextManager[None],
     ) -> None:
         super().__init__(
             title="Evergreen",
@@ -93,21 +98,21 @@ class ContractAPI(FastAPI):
             redoc_url=None,
             redirect_slashes=False,
             exception_handlers={HTTPException: _problem_page},
-            lifespan=lambda _: _published(metrics),
+            lifespan=lambda _: running,
         )
         self.router.routes += [Route(o.path, o, methods=[o.method]) for o in offered]
         self.router.routes += _pages()
         self.add_middleware(PageHeaders, handled=HANDLED)
         self._fixed = {(o.method, o.path): o for o in offered if "{" not in o.path}
         self._entry: ASGIApp = self._dispatch
-        self._every_way_is_open = not origins
-        if origins:
+        self._every_way_is_open = not settings.cors_origins
+        if settings.cors_origins:
             self._entry = CORSMiddleware(
                 self._dispatch,
-                allow_origins=origins,
+                allow_origins=settings.cors_origins,
                 allow_methods=["GET", "POST"],
-                allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
-                expose_headers=["x-request-id", "retry-after"],
+                allow_headers=_sent_by_scripts(settings),
+                expose_headers=["x-request-id", "x-model-version", "retry-after"],
             )
 
     def at_once(self, method: str, path: str) -> Operation | None:
@@ -129,10 +134,18 @@ class ContractAPI(FastAPI):
 
 
 @contextlib.asynccontextmanager
-async def _published(metrics: Metrics) -> AsyncIterator[None]:
-    """Publish the last figures at the end, for the other workers."""
+async def _running(metrics: Metrics, predictor: Predictor) -> AsyncIterator[None]:
+    """End the shadow at the end, and publish the last figures for the other workers."""
     yield
+    await asyncio.to_thread(predictor.shadow.close)
     metrics.publish()
+
+
+def _sent_by_scripts(settings: ServingConfig) -> list[str]:
+    """Return the headers that scripts of other origins may send."""
+    kind, _, name = (settings.traffic.sticky or "").partition(":")
+    sticky = [name.lower()] if kind == "header" else []
+    return ["authorization", "content-type", "x-api-key", "x-request-id", *sticky]
 
 
 def _pages() -> list[Any]:

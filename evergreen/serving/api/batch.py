@@ -54,22 +54,21 @@ def batch_handler(predictor: Predictor) -> Handler:
                 f"Send {', '.join(_READERS)}; this is {sent[:100] or 'without a content type'}.",
             )
         write = _WRITERS[wanted(call, sent)]
-        served = predictor.holder.current
-        plan = predictor.plan(served)
+        arms = predictor.holder.arms
+        plan = predictor.plan(arms.champion)
         body = call.body
         result = await predictor.many(
-            served, plan, lambda: read(body, plan, predictor.settings), len(body)
+            call, arms, plan, lambda: read(body, plan, predictor.settings), len(body)
         )
         rows = rows_in(result.inputs)
         parts = _logged_parts(predictor, call, result, lambda a, b: write(call, plan, result, a, b))
         first = await anext(parts)  # may still end in a problem
         count(rows)
-        predictor.count_flags(result)
         return Reply(
             media_type=wanted(call, sent).encode(),
             headers=[
                 (b"x-evergreen-request-id", call.request_id.encode()),
-                (b"x-evergreen-model-version", (served.version or "").encode("latin-1", "replace")),
+                *result.served.headers,
             ],
             chunks=_chain(first, parts),
         )
@@ -88,6 +87,7 @@ async def _logged_parts(
             if predictor.log.durable:
                 await predictor.log.safe()
         yield await predictor.in_thread(write, start, stop)
+    predictor.recorded(call, result)
 
 
 async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -9,7 +9,6 @@ import numpy as np
 
 from evergreen.serving.api.answers import Contribution, Explanation
 from evergreen.serving.api.operation import Call, Handler, Reply
-from evergreen.serving.api.plan import require_answer
 from evergreen.serving.problems import Problem
 
 if TYPE_CHECKING:
@@ -20,15 +19,15 @@ _encode = msgspec.json.encode
 
 
 def explain_handler(predictor: Predictor) -> Handler:
-    """Return what explains a row; it is not written to the prediction log."""
+    """Return what explains a row, by the arm that answers it; nothing is logged."""
 
     async def explain(call: Call) -> Reply:
         call.require_json()
-        served = predictor.holder.current
-        plan = predictor.plan(served)
+        arms = predictor.holder.arms
+        plan = predictor.plan(arms.champion)
         row = plan.read_row(call.body)
-        outputs = await predictor.in_thread(served.runtime.predict, row.inputs)
-        require_answer(outputs)
+        answer = await predictor.in_thread(predictor.answer, call, arms, row.inputs)
+        served, outputs = answer.served, answer.outputs
         values = await predictor.in_thread(served.runtime.explain, row.inputs)
         fields = [
             Contribution(name, row.logged[name], _finite(found[0]))
@@ -45,7 +44,8 @@ def explain_handler(predictor: Predictor) -> Handler:
                     model=served.name,
                     model_version=served.version,
                 )
-            )
+            ),
+            headers=served.headers,
         )
 
     return explain

@@ -55,6 +55,9 @@ def health_of(holder: ModelHolder, log: PredictionLog | None) -> Health:
     if holder.failure is not None:
         version = holder.failure.version or "the newest version"
         problems.append(f"{version} cannot be loaded; the former model goes on")
+    if holder.challenger_failure is not None:
+        challenger = f"the challenger {holder.challenger_failure.version or ''}".rstrip()
+        problems.append(f"{challenger} gets no traffic; the champion answers everything")
     if log is not None and log.problem is not None:
         problems.append("the prediction log cannot reach its database")
     served = holder.current if holder.ready else None

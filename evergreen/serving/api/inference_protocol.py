@@ -14,6 +14,7 @@ import msgspec
 import evergreen
 from evergreen.serving.api.operation import Call, Handler, Reply
 from evergreen.serving.api.tensors import Tensor, read_tensor
+from evergreen.serving.arms import Arms
 from evergreen.serving.parsing.formats import require_rows
 from evergreen.serving.parsing.json_body import read_json
 from evergreen.serving.parsing.tables import rows_in
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from evergreen.data.contract import Contract
     from evergreen.serving.api.plan import Plan
     from evergreen.serving.api.predictor import Predictor, Result
-    from evergreen.serving.holder import ModelHolder, Served
+    from evergreen.serving.holder import ModelHolder
     from evergreen.serving.parsing.fields import Findings
     from evergreen.serving.parsing.rows import Inputs
     from evergreen.serving.settings import ServingConfig
@@ -65,7 +66,7 @@ def ready_handler(holder: ModelHolder, *, model: bool) -> Handler:
 
     async def ready(call: Call) -> Reply:
         if model:
-            return Reply(_encode({"name": _served(call, holder).name, "ready": True}))
+            return Reply(_encode({"name": _asked(call, holder).champion.name, "ready": True}))
         is_ready = holder.ready
         return Reply(_encode({"ready": is_ready}), 200 if is_ready else 503)
 
@@ -76,12 +77,13 @@ def metadata_handler(holder: ModelHolder) -> Handler:
     """Return what describes a model's tensors."""
 
     async def metadata(call: Call) -> Reply:
-        served = _served(call, holder)
+        asked = _asked(call, holder)
+        served = asked.champion
         return Reply(
             _encode(
                 {
                     "name": served.name,
-                    "versions": [served.version or UNVERSIONED],
+                    "versions": _versions(asked),
                     "platform": "onnx_onnxv1" if served.runtime.kind == "onnx" else "sklearn",
                     "inputs": [
                         {
@@ -104,34 +106,52 @@ def infer_handler(predictor: Predictor) -> Handler:
     count = predictor.metrics.rows.labels("/v2/infer").inc
 
     async def infer(call: Call) -> Reply:
-        served = _served(call, predictor.holder)
-        plan = predictor.plan(served)
+        arms = _asked(call, predictor.holder)
+        plan = predictor.plan(predictor.holder.current)
         request, binary = _request(call)
         wanted = _wanted(request, plan)
 
         def read() -> tuple[Inputs, Findings]:
             return _read(request, binary, plan, predictor.settings)
 
-        result = await predictor.many(served, plan, read, len(call.body))
+        result = await predictor.many(call, arms, plan, read, len(call.body))
         await predictor.record_all(call, result)
         count(rows_in(result.inputs))
-        return Reply(_encode(_answer(call, request, result, wanted, plan)))
+        answer = _answer(call, request, result, wanted, plan)
+        return Reply(_encode(answer), headers=result.served.headers)
 
     return infer
 
 
-def _served(call: Call, holder: ModelHolder) -> Served:
-    served = holder.current
-    asked = call.scope.get("path_params", {})
-    name, version = asked.get("name", served.name), asked.get("version")
+def _asked(call: Call, holder: ModelHolder) -> Arms:
+    """Return the arms of the model that a path names; where it names a version, that one alone.
+
+    Raises
+    ------
+    Problem
+        If no answer comes from it.
+    """
+    arms = holder.arms
+    served = arms.champion
+    path = call.scope.get("path_params", {})
+    name, version = path.get("name", served.name), path.get("version")
     if name != served.name:
         raise Problem("not-found", f"There is no model {name[:100]!r}; it is {served.name!r}.")
-    present = served.version or UNVERSIONED
-    if version is not None and version != present:
-        raise Problem(
-            "not-found", f"Version {version[:100]!r} is not served; version {present} is."
-        )
-    return served
+    if version is None or version == (served.version or UNVERSIONED):
+        return arms if version is None else Arms(served)
+    alone = arms.named(version)
+    if alone is None:
+        present = " and ".join(_versions(arms))
+        raise Problem("not-found", f"Version {version[:100]!r} is not served; {present} is.")
+    return alone
+
+
+def _versions(arms: Arms) -> list[str]:
+    """Return the numbers of the versions that answer."""
+    found = [arms.champion.version or UNVERSIONED]
+    if arms.challenger is not None and not arms.shadowing:
+        found.append(str(arms.challenger.version))
+    return found
 
 
 def _request(call: Call) -> tuple[dict[str, Any], bytes]:

@@ -8,9 +8,11 @@ import msgspec
 
 from evergreen.serving.api.operation import Call, Handler, Reply
 from evergreen.serving.api.schema import random_row, row_schema
+from evergreen.serving.arms import CHALLENGER, CHAMPION, SHADOW
 
 if TYPE_CHECKING:
-    from evergreen.serving.holder import ModelHolder, Served
+    from evergreen.serving.arms import Arms
+    from evergreen.serving.holder import ModelHolder, Served, SwapFailure
     from evergreen.serving.settings import ServingConfig
 
 _encode = msgspec.json.encode
@@ -60,10 +62,10 @@ def info_handler(holder: ModelHolder) -> Handler:
 
 def model_info(holder: ModelHolder) -> dict[str, Any]:
     """Return what is known of the model that is served."""
-    served = holder.current
+    arms = holder.arms
+    served = arms.champion
     manifest = served.runtime.manifest
     origin = manifest.origin
-    failure = holder.failure
     return {
         "model": served.name,
         "version": served.version,
@@ -82,13 +84,40 @@ def model_info(holder: ModelHolder) -> dict[str, Any]:
         },
         "figures": _figures(served),
         "swaps": holder.swaps,
-        "swap_failure": None
-        if failure is None
-        else {
-            "time": failure.time.isoformat(),
-            "version": failure.version,
-            "reason": failure.reason,
-        },
+        "swap_failure": _failure(holder.failure),
+        "arms": _arms(arms),
+        "traffic": None if arms.plan is None else arms.plan.model_dump(mode="json"),
+        "challenger_failure": _failure(holder.challenger_failure),
+    }
+
+
+def _arms(arms: Arms) -> list[dict[str, Any]]:
+    """Return the versions that are loaded, each with its percent of the answers."""
+    found = [(CHAMPION, arms.champion, 100 - arms.percent)]
+    if arms.challenger is not None:
+        name = SHADOW if arms.shadowing else CHALLENGER
+        found.append((name, arms.challenger, arms.percent))
+    return [
+        {
+            "arm": name,
+            "version": served.version,
+            "percent": percent,
+            "runtime": served.runtime.kind,
+            "serving_since": served.since.isoformat(),
+            "trained": served.runtime.manifest.created.isoformat(),
+            "estimator": served.runtime.manifest.origin.title,
+        }
+        for name, served, percent in found
+    ]
+
+
+def _failure(failure: SwapFailure | None) -> dict[str, Any] | None:
+    if failure is None:
+        return None
+    return {
+        "time": failure.time.isoformat(),
+        "version": failure.version,
+        "reason": failure.reason,
     }
 
 

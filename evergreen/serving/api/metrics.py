@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST.encode()
 REFRESH: Final = 1.0  # seconds after a request in which it shows in the figures of all workers
 _SHARED: Final = "PROMETHEUS_MULTIPROC_DIR"  # where several workers add up their figures
+
+
+class Tally(Protocol):
+    """What is brought to Prometheus' figures now and then."""
+
+    def publish(self) -> None:
+        """Bring it there."""
 
 
 class Metrics:
@@ -75,7 +82,7 @@ class Metrics:
         )
         if _SHARED not in os.environ:
             ProcessCollector(registry=self.registry)
-        self._tallies: list[RouteTally | RowTally] = []
+        self._tallies: list[Tally] = []
         self._due = False
         self._served: tuple[str, ...] | None = None
 
@@ -90,6 +97,10 @@ class Metrics:
         tally = RowTally(path, self.rows)
         self._tallies.append(tally)
         return tally
+
+    def add(self, tally: Tally) -> None:
+        """Have something else published with the others."""
+        self._tallies.append(tally)
 
     def counted(self) -> None:
         """See to it that what was counted is published; to be called in the event loop."""

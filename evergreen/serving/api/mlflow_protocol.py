@@ -37,15 +37,16 @@ def invocations_handler(predictor: Predictor) -> Handler:
 
     async def invocations(call: Call) -> Reply:
         read = _reader(call)
-        served = predictor.holder.current
-        plan = predictor.plan(served)
+        arms = predictor.holder.arms
+        plan = predictor.plan(arms.champion)
         body = call.body
         result = await predictor.many(
-            served, plan, lambda: read(body, plan, predictor.settings), len(body)
+            call, arms, plan, lambda: read(body, plan, predictor.settings), len(body)
         )
         await predictor.record_all(call, result)
         count(rows_in(result.inputs))
-        return Reply(_encode({"predictions": result.outputs.predictions.tolist()}))
+        answer = {"predictions": result.outputs.predictions.tolist()}
+        return Reply(_encode(answer), headers=result.served.headers)
 
     return invocations
 

@@ -9,7 +9,8 @@ import msgspec
 from evergreen.serving.api.operation import JSON, AtOnce, Call, Handler, Reply
 
 if TYPE_CHECKING:
-    from evergreen.serving.api.predictor import Predictor
+    from evergreen.serving.api.plan import Plan, Row
+    from evergreen.serving.api.predictor import Answer, Predictor
 
 _encode = msgspec.json.Encoder().encode
 
@@ -21,23 +22,25 @@ def predict_handlers(predictor: Predictor) -> tuple[Handler, AtOnce]:
 
     async def predict(call: Call) -> Reply:
         call.require_json()
-        served = holder.current
-        plan = predictor.plan(served)
+        arms = holder.arms
+        plan = predictor.plan(arms.champion)
         row = plan.read_row(call.body)
-        outputs = await predictor.one(call, served, plan, row)
-        count()
-        return Reply(_encode(plan.answer(call, served, outputs, row.flags)))
+        return reply(call, plan, row, await predictor.one(call, arms, plan, row))
 
     def predict_at_once(call: Call) -> Reply | None:
         if not holder.ready or call.headers.get(b"content-type") != JSON:
             return None
-        served = holder.current
-        plan = predictor.plan(served)
-        row = None if predictor.waits(plan) else plan.read_plain_row(call.body)
+        arms = holder.arms
+        plan = predictor.plan(arms.champion)
+        row = None if predictor.waits(arms) else plan.read_plain_row(call.body)
         if row is None:
             return None
-        outputs = predictor.one_at_once(call, served, plan, row)
+        return reply(call, plan, row, predictor.one_at_once(call, arms, plan, row))
+
+    def reply(call: Call, plan: Plan, row: Row, answer: Answer) -> Reply:
         count()
-        return Reply(_encode(plan.answer(call, served, outputs, row.flags)))
+        served = answer.served
+        body = _encode(plan.answer(call, served, answer.outputs, row.flags))
+        return Reply(body, headers=served.headers)
 
     return predict, predict_at_once
