@@ -21,15 +21,15 @@ install_missing() {
         --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+at_most() { [[ $2 == unlimited || $2 -gt $1 ]] && echo "$1" || echo "$2"; }
+
 # Containers get limits no higher than this machine's own, and trust the authorities that this
 # machine was told to trust (a proxy's, for one), so that Dockerfiles need not know of them.
 configure() {
     local file=/etc/containers/containers.conf
     [[ -e $file ]] && return
     local files processes
-    files=$(ulimit -Hn) processes=$(ulimit -Hu)
-    [[ $files == unlimited ]] && files=1048576
-    [[ $processes == unlimited ]] && processes=-1
+    files=$(at_most 20000 "$(ulimit -Hn)") processes=$(at_most 20000 "$(ulimit -Hu)")
     {
         echo '[containers]'
         echo "default_ulimits = [\"nofile=$files:$files\", \"nproc=$processes:$processes\"]"
@@ -58,6 +58,7 @@ base_image() {
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
         --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+        --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
         --customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/log/*' \
         --include=python3,python-is-python3,python3-pip,python3-venv,ca-certificates \
         bookworm "$folder/base.tar"
