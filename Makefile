@@ -9,7 +9,7 @@ BIN     := $(VENV)/bin
 UV      := $(BIN)/uv
 # One truth for uv's version: the lock file.
 UV_PIN  := $(shell sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements.txt)
-CODE    := evergreen steps pipelines stacks benchmarks tests run.py
+CODE    := evergreen steps pipelines stacks deploy benchmarks tests run.py
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 MAKEFLAGS += --no-print-directory
@@ -55,12 +55,16 @@ schema: $(VENV)/.installed ## Write configs/schema.json from the models
 
 COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
+# Its image is of Linux and Python 3.11, and nothing of it is newer than seldon-core takes.
+COMPILE_FOR_SELDON := pip compile --quiet --python-platform linux --python-version 3.11 --generate-hashes --no-header
+
 .PHONY: lock
 lock: $(UV) ## Compile the lock files from requirements/*.in (ARGS=--upgrade for newer versions)
 	@$(UV) $(COMPILE) requirements/core.in -o requirements.txt $(ARGS)
 	@$(UV) $(COMPILE) requirements/core.in requirements/dev.in -o requirements/dev.txt $(ARGS)
 	@$(UV) $(COMPILE) requirements/serve.in -o requirements/serve.txt
 	@$(UV) $(COMPILE) requirements/serve-native.in -o requirements/serve-native.txt
+	@$(UV) $(COMPILE_FOR_SELDON) deploy/seldon/requirements.in -o deploy/seldon/requirements.txt $(ARGS)
 
 .PHONY: hooks
 hooks: $(VENV)/.installed-dev ## Check style and types before every commit
