@@ -12,7 +12,7 @@ const RUNTIMES = { onnx: "ONNX Runtime", native: "scikit-learn" };
 let contract;
 let form;
 let recent;
-let served; // the version that the header shows
+let served; // the versions that the header shows
 
 async function start() {
   try {
@@ -68,7 +68,7 @@ function describe() {
 
 async function showFacts() {
   const info = await getJson("model/info");
-  served = info.version;
+  served = info.arms.filter(({ percent }) => percent > 0).map(({ version }) => version);
   const version = info.version ? [h("strong", {}, `Version ${info.version}`)] : [];
   if (info.alias) version.push(` (${info.alias})`);
   const facts = [
@@ -77,8 +77,16 @@ async function showFacts() {
     [`trained ${day(info.trained)} on ${plural(info.data.rows, "row")}`],
     [figure(info.figures)],
     [RUNTIMES[info.runtime]],
+    [split(info)],
   ].filter((fact) => fact !== null && fact[0]);
   fill(find("facts"), ...facts.map((fact) => h("li", {}, ...fact)));
+}
+
+function split({ arms }) {
+  const beside = arms.find(({ arm }) => arm !== "champion");
+  if (!beside) return null;
+  if (beside.arm === "shadow") return `version ${beside.version} scores in the shadow`;
+  return `version ${beside.version} answers ${number(beside.percent, 3)} % of the requests`;
 }
 
 function figure(figures) {
@@ -101,7 +109,7 @@ async function predict() {
     find("status").textContent = `Predicted: ${said}`;
     recent.add({ time: Date.now(), row, said, version: answer.model_version, ms });
     reveal();
-    if (answer.model_version !== served) await showFacts();
+    if (!served.includes(answer.model_version)) await showFacts();
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     refuse(error);
