@@ -273,8 +273,10 @@ class GateConfig(Value):
     )
     slices: tuple[SliceRule, ...] = Field((), description="Floors within evaluation.slices.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Of the one-sided bounds.")
-    approval: Literal["automatic", "manual"] = Field(
-        "automatic", description="manual: a passing model waits for --approve or --reject."
+    approval: Literal["automatic", "manual", "canary"] = Field(
+        "automatic",
+        description="manual: a passing model waits for --approve or --reject. canary: it ramps "
+        "as serving.traffic.canary says, and then is champion.",
     )
 
 

@@ -31,7 +31,7 @@ class TrainingOutcome(Value):
     pipeline: Literal["train"] = "train"
     use_case: str
     task: Task
-    status: Literal["promoted", "waiting", "refused", "unchanged"]
+    status: Literal["promoted", "waiting", "ramping", "refused", "unchanged"]
     message: str
     exit_code: int
     version: str | None  # of the challenger; None where it was not registered

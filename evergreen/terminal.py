@@ -137,6 +137,7 @@ _VERDICTS = {
     "promoted": ("PROMOTED", "bold green"),
     "unchanged": ("UNCHANGED", "bold green"),
     "waiting": ("WAITING FOR APPROVAL", "bold yellow"),
+    "ramping": ("RAMPING AS A CANARY", "bold yellow"),
     "refused": ("REFUSED", "bold red"),
 }
 
@@ -232,7 +233,7 @@ def _next_steps(outcome: TrainingOutcome) -> list[tuple[str, str]]:
     ]
     titles = {"training": "Report", "data": "Data report", "card": "Model card"}
     return [
-        *(approval if outcome.status == "waiting" else []),
+        *(approval if outcome.status in ("waiting", "ramping") else []),
         *((title, outcome.reports[name]) for name, title in titles.items()),
         ("MLflow", f"mlflow ui --backend-store-uri {outcome.mlflow_uri}"),
         ("Dashboard", "zenml login --local"),

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from evergreen.errors import RefusedError
+from evergreen.promotion import plan_tag, versions
 from evergreen.promotion import registration as tag
-from evergreen.promotion import versions
 from evergreen.promotion.promotion_log import Entry, PromotionLog
 from evergreen.promotion.registration import CHALLENGER, CHAMPION, PREVIOUS
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 MOVES: Final = ("promoted", "approved", "rolled_back")  # make another version champion
+
+TRAFFIC: Final = ("traffic", "stepped")  # change the challenger's share of the traffic alone
 
 # A process on another machine may be in the middle of a decision that is younger than this.
 ALIVE_ELSEWHERE: Final = timedelta(minutes=2)
@@ -48,13 +50,16 @@ def carry_out(
             client.set_registered_model_alias(name, PREVIOUS, str(intent.from_version))
     if intent.intended == "waiting":
         client.set_registered_model_alias(name, CHALLENGER, version)
-    elif known.get(CHALLENGER) == version:
+    elif intent.intended not in TRAFFIC and known.get(CHALLENGER) == version:
         client.delete_registered_model_alias(name, CHALLENGER)
+    # Whatever moves champion or challenger ends the plan that was made for those two.
+    plan_tag.write(client, name, intent.plan)
     if intent.intended in ("promoted", "waiting"):
         client.set_model_version_tag(
             name, version, tag.JUDGED_AGAINST, str(intent.from_version or "")
         )
-    client.set_model_version_tag(name, version, tag.DECISION, str(intent.intended))
+    if intent.intended not in TRAFFIC:
+        client.set_model_version_tag(name, version, tag.DECISION, str(intent.intended))
     close(log, intent, note)
 
 

@@ -28,12 +28,24 @@ from sqlalchemy.exc import (
 from evergreen.errors import InputError, RefusedError, UnreachableError
 from evergreen.promotion.append_only import create_append_only
 from evergreen.promotion.verdict import Verdict
+from evergreen.serving.traffic import TrafficPlan
 from evergreen.values import Value
 
-Action = Literal[
-    "intent", "promoted", "waiting", "approved", "rejected", "refused", "rolled_back", "voided"
+Intended = Literal[
+    "promoted", "waiting", "approved", "rejected", "rolled_back", "traffic", "stepped"
 ]
-Intended = Literal["promoted", "waiting", "approved", "rejected", "rolled_back"]
+Action = Literal[
+    "intent",
+    "promoted",
+    "waiting",
+    "approved",
+    "rejected",
+    "refused",
+    "rolled_back",
+    "traffic",
+    "stepped",
+    "voided",
+]
 
 PATIENCE: Final = 10  # seconds to wait for a connection, or for another writer
 _DRIVERS: Final = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
@@ -56,6 +68,7 @@ TABLE: Final = sa.Table(
     sa.Column("zenml_run", sa.String(200)),
     sa.Column("mlflow_run", sa.String(64)),
     sa.Column("note", sa.Text),
+    sa.Column("plan", sa.Text),
     sa.CheckConstraint(
         "action IN ({})".format(", ".join(f"'{action}'" for action in get_args(Action))),
         name="promotion_log_action",
@@ -81,6 +94,7 @@ class Entry(Value):
     zenml_run: str | None = None
     mlflow_run: str | None = None
     note: str | None = None
+    plan: TrafficPlan | None = None  # of the traffic, that the decision puts in force
 
 
 class PromotionLog:
@@ -92,14 +106,16 @@ class PromotionLog:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def record(self, entry: Entry) -> Entry:
+    def record(self, entry: Entry, *, seen: int | None = None) -> Entry:
         """Add a row, and return it with its id and time.
+
+        ``seen`` is the use case's `newest` row that the writer knew when it decided.
 
         Raises
         ------
         RefusedError
-            If the entry is an intent and another one of the same use case is still open, or if
-            it closes an intent that is closed already.
+            If the entry is an intent and another one of the same use case is still open, if
+            it closes an intent that is closed already, or if there are rows after ``seen``.
         UnreachableError
             If the database cannot be reached or written.
         InputError
@@ -111,6 +127,11 @@ class PromotionLog:
         with self._transaction(write=True) as connection:
             if entry.action == "intent":
                 _require_no_open_intent(connection, entry.use_case)
+            if seen is not None and _newest(connection, entry.use_case) != seen:
+                raise RefusedError(
+                    f"Somebody else decided on {entry.use_case!r} at the same moment "
+                    "(python run.py --history shows what). Nothing was changed; look and try again."
+                )
             try:
                 result = connection.execute(TABLE.insert().values(_row(stamped)))
             except IntegrityError as error:
@@ -132,6 +153,11 @@ class PromotionLog:
         with self._transaction() as connection:
             return tuple(_entry(row) for row in connection.execute(query).mappings())
 
+    def newest(self, use_case: str) -> int:
+        """Return the id of the newest row, 0 where there is none. Raises as `record` does."""
+        with self._transaction() as connection:
+            return _newest(connection, use_case)
+
     def open_intents(self, use_case: str) -> tuple[Entry, ...]:
         """Return the intents that nothing closes, the oldest first.
 
@@ -148,7 +174,7 @@ class PromotionLog:
 
     @cached_property
     def _engine(self) -> sa.Engine:
-        engine = _connect(self.url)
+        engine = connect(self.url)
         create_append_only(engine, TABLE)
         return engine
 
@@ -172,7 +198,14 @@ class PromotionLog:
         return UnreachableError(f"The promotion log at {shown} cannot be used: {reason}")
 
 
-def _connect(url: str) -> sa.Engine:
+def connect(url: str, title: str = "The promotion log") -> sa.Engine:
+    """Return an engine for a log in SQLite or PostgreSQL; ``title`` is what messages call it.
+
+    Raises
+    ------
+    InputError
+        If the address is unusable.
+    """
     try:
         parsed = sa.make_url(url)
         parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
@@ -180,14 +213,14 @@ def _connect(url: str) -> sa.Engine:
         timeout = {"sqlite": {"timeout": PATIENCE}, "postgresql": {"connect_timeout": PATIENCE}}
         if kind not in timeout:
             raise InputError(
-                f"The promotion log cannot be kept in {kind}; use sqlite or postgresql, where it "
+                f"{title} cannot be kept in {kind}; use sqlite or postgresql, where it "
                 "can be made append-only."
             )
         engine = sa.create_engine(parsed, connect_args=timeout[kind], hide_parameters=True)
     except ArgumentError as error:
-        raise InputError(f"The promotion log's address is no SQLAlchemy URL: {error}") from error
+        raise InputError(f"{title}'s address is no SQLAlchemy URL: {error}") from error
     except (NoSuchModuleError, ImportError) as error:
-        raise InputError(f"The promotion log's database has no driver installed: {error}") from None
+        raise InputError(f"{title}'s database has no driver installed: {error}") from None
     if kind == "sqlite":
         if parsed.database and not parsed.database.startswith((":memory:", "file:")):
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
@@ -220,6 +253,11 @@ def _require_no_open_intent(connection: sa.Connection, use_case: str) -> None:
         )
 
 
+def _newest(connection: sa.Connection, use_case: str) -> int:
+    query = sa.select(sa.func.max(TABLE.c.id)).where(TABLE.c.use_case == use_case)
+    return int(connection.execute(query).scalar() or 0)
+
+
 def _open_intents(connection: sa.Connection, use_case: str) -> tuple[Entry, ...]:
     closed = sa.select(TABLE.c.closes).where(TABLE.c.closes.is_not(None))
     query = (
@@ -231,8 +269,9 @@ def _open_intents(connection: sa.Connection, use_case: str) -> tuple[Entry, ...]
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    row = entry.model_dump(exclude={"id", "verdict", "figures"})
+    row = entry.model_dump(exclude={"id", "verdict", "figures", "plan"})
     row["verdict"] = None if entry.verdict is None else entry.verdict.model_dump_json()
+    row["plan"] = None if entry.plan is None else entry.plan.model_dump_json()
     finite = {
         name: value if value is not None and math.isfinite(value) else None
         for name, value in entry.figures.items()
@@ -246,5 +285,6 @@ def _entry(row: Mapping[str, Any] | sa.RowMapping) -> Entry:
     moment: datetime = values["time"]
     values["time"] = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     values["verdict"] = values["verdict"] and Verdict.model_validate_json(values["verdict"])
+    values["plan"] = values["plan"] and TrafficPlan.model_validate_json(values["plan"])
     values["figures"] = json.loads(values["figures"] or "{}")
     return Entry(**values)

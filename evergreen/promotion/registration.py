@@ -50,10 +50,11 @@ class Registration(Value):
     """What became of a challenger.
 
     ``promoted``: it is champion. ``waiting``: the rules passed, a person must approve.
-    ``refused``: a rule, or a person, said no. ``unchanged``: the champion is that very model.
+    ``ramping``: the rules passed, and it is a canary now. ``refused``: a rule, or a person, said
+    no. ``unchanged``: the champion is that very model.
     """
 
-    status: Literal["promoted", "waiting", "refused", "unchanged"]
+    status: Literal["promoted", "waiting", "ramping", "refused", "unchanged"]
     version: str | None  # of the challenger; None where it was not registered
     champion: str | None  # the version that serves now
     previous: str | None  # the version that served before

@@ -13,14 +13,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from filelock import FileLock, Timeout
-
-from evergreen.errors import InputError, RefusedError, UnreachableError
+from evergreen.errors import InputError, RefusedError
 from evergreen.paths import Home
-from evergreen.promotion import versions
+from evergreen.promotion import plan_tag, versions
 from evergreen.promotion.bundle import Bundle, open_bundle
+from evergreen.promotion.decision_lock import decision_lock
 from evergreen.promotion.decisions import carry_out, is_overtaken, is_recent_elsewhere, void
 from evergreen.promotion.promotion_log import Entry, Intended, PromotionLog
 from evergreen.promotion.registration import (
@@ -31,7 +30,9 @@ from evergreen.promotion.registration import (
     Registration,
 )
 from evergreen.promotion.store import mlflow_errors, open_client, require_reachable, shown
+from evergreen.promotion.traffic_wording import waiting_message
 from evergreen.promotion.verdict import Verdict
+from evergreen.serving.traffic import TrafficPlan
 from evergreen.use_case.wording import did_you_mean
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RegisteredModel", "Registration", "Registry"]
 
-LOCK_PATIENCE = 30.0  # seconds; a decision takes far less than one
+InForce = TrafficPlan | None | Literal["any"]  # the traffic plan that a decision rests on
+ANY: Final = "any"
 
 
 class Registry:
@@ -68,6 +70,11 @@ class Registry:
     def client(self) -> MlflowClient:
         """MLflow's client of the store."""
         return open_client(self.tracking_uri)
+
+    def names(self) -> list[str]:
+        """Return the names of all registered models."""
+        with self._store() as client:
+            return versions.names(client)
 
     def champion(self, name: str) -> RegisteredModel | None:
         """Return the version that serves, or None where there is none yet."""
@@ -144,18 +151,21 @@ class Registry:
         return self._registration(name, "promoted", version, message)
 
     def wait_for_approval(
-        self, name: str, version: str, verdict: Verdict, who: str
+        self,
+        name: str,
+        version: str,
+        verdict: Verdict,
+        who: str,
+        plan: TrafficPlan | None = None,
     ) -> Registration:
-        """Let a version that passed the gate wait, as ``challenger``, for a person's word.
+        """Let a version that passed the gate wait, as ``challenger``, with a share of the traffic.
 
-        A version that waited before is superseded. Raises as `promote` does.
+        It waits for a person's word, or a canary's end. A version that waited before is
+        superseded, and so is its plan. Raises as `promote` does.
         """
-        self._decide(name, version, "waiting", who, verdict)
-        message = (
-            f"Version {version} of {name!r} passed the gate and waits for approval: "
-            f"python run.py --approve {name}, or --reject {name}"
-        )
-        return self._registration(name, "waiting", version, message)
+        self._decide(name, version, "waiting", who, verdict, plan=plan)
+        status = "ramping" if plan is not None and plan.mode == "canary" else "waiting"
+        return self._registration(name, status, version, waiting_message(name, version, plan))
 
     def refuse(
         self,
@@ -187,51 +197,102 @@ class Registry:
         answer = self._registration(name, "refused", None, message)
         return answer.model_copy(update={"run_id": run_id})
 
-    def approve(self, name: str, who: str) -> Registration:
-        """Make the version that waits champion.
+    def approve(
+        self, name: str, who: str, reason: str = "", *, plan: InForce = ANY
+    ) -> Registration:
+        """Make the version that waits champion, if ``plan`` is in force.
 
         Raises
         ------
         InputError
             If none waits, or there is no such model.
         RefusedError
-            If another version became champion since the one that waits was judged.
+            If another version became champion since the one that waits was judged, or another
+            plan is in force.
         """
         version = self._waiting(name).version
-        former = self._decide(name, version, "approved", who, self._verdict(name, version))
+        verdict = self._verdict(name, version)
+        former = self._decide(name, version, "approved", who, verdict, reason, expected=plan)
         after = f", after version {former}" if former else ""
         message = f"{who} approved version {version} of {name!r}: it is champion now{after}."
         return self._registration(name, "promoted", version, message)
 
-    def reject(self, name: str, who: str, reason: str = "") -> Registration:
-        """Turn down the version that waits; the champion stays.
+    def reject(self, name: str, who: str, reason: str = "", *, plan: InForce = ANY) -> Registration:
+        """Turn down the version that waits, if ``plan`` is in force; the champion stays.
 
         Raises
         ------
         InputError
             If none waits, or there is no such model.
+        RefusedError
+            If another plan is in force.
         """
         version = self._waiting(name).version
-        self._decide(name, version, "rejected", who, None, reason or None)
+        self._decide(name, version, "rejected", who, None, reason, expected=plan)
         message = f"{who} rejected version {version} of {name!r}" + (
             f": {reason}" if reason else ""
         )
         return self._registration(name, "refused", version, message)
 
-    def roll_back(self, name: str, who: str, reason: str = "") -> Registration:
-        """Make the version that served before champion again.
+    def traffic(self, name: str) -> TrafficPlan | None:
+        """Return the traffic plan in force; one of a version that is not challenger is none.
 
         Raises
         ------
         InputError
-            If there is no previous version.
+            If what is written down is no plan.
         """
-        previous = self.aliased(name, PREVIOUS)
-        if previous is None:
+        with self._store() as client:
+            return plan_tag.in_force(client, name)
+
+    def change_traffic(
+        self,
+        name: str,
+        plan: TrafficPlan | None,
+        who: str,
+        note: str = "",
+        *,
+        expected: InForce,
+        stepped: bool = False,
+    ) -> None:
+        """Put a plan for the challenger in force, if the ``expected`` one is (compare and set).
+
+        None ends the plan in force. ``stepped`` records that a canary went a step up.
+
+        Raises
+        ------
+        InputError
+            If no version waits as challenger.
+        RefusedError
+            If another plan is in force than the expected one, or the plan is for another version.
+        """
+        version = self._waiting(name).version
+        if plan is not None and plan.challenger != version:
+            raise RefusedError(
+                f"The traffic plan is for version {plan.challenger} of {name!r}, but version "
+                f"{version} is challenger now."
+            )
+        intended: Intended = "stepped" if stepped else "traffic"
+        self._decide(name, version, intended, who, None, note, plan=plan, expected=expected)
+
+    def roll_back(
+        self, name: str, who: str, reason: str = "", to: str | None = None
+    ) -> Registration:
+        """Make the version that served before champion again, or the one that ``to`` names.
+
+        `evergreen.promotion.rollback` is what looks before it leaps.
+
+        Raises
+        ------
+        InputError
+            If there is no previous version, or no such version.
+        """
+        target = self.version(name, to) if to else self.aliased(name, PREVIOUS)
+        if target is None:
             raise InputError(f"{name!r} has no previous version to roll back to.")
-        former = self._decide(name, previous.version, "rolled_back", who, None, reason or None)
-        message = f"Version {previous.version} of {name!r} is champion again, after {former}."
-        return self._registration(name, "promoted", previous.version, message)
+        former = self._decide(name, target.version, "rolled_back", who, None, reason)
+        message = f"Version {target.version} of {name!r} is champion again, after {former}."
+        return self._registration(name, "promoted", target.version, message)
 
     def reconcile(self, name: str) -> tuple[str, ...]:
         """Finish or void what a crash left, so that log and aliases agree; say what was done.
@@ -240,11 +301,19 @@ class Registry:
         where not. Versions and uploads that no decision knows are removed. The caller makes sure
         that no other process registers versions of this model meanwhile.
         """
-        with self._lock(name), self._store() as client:
-            done = [self._resolve(client, intent) for intent in self.log.open_intents(name)]
+        done = self.resume(name)
+        with decision_lock(self.locks, name), self._store() as client:
             spared = {str(intent.to_version) for intent in self.log.open_intents(name)}
-            removed = versions.remove_leftovers(client, name, spared)
-            return (*(text for text in done if text), *removed)
+            return (*done, *versions.remove_leftovers(client, name, spared))
+
+    def resume(self, name: str) -> tuple[str, ...]:
+        """Do the first half of `reconcile`: finish or void decisions that a crash cut short.
+
+        Safe also while another process registers versions.
+        """
+        with decision_lock(self.locks, name), self._store() as client:
+            done = [self._resolve(client, intent) for intent in self.log.open_intents(name)]
+        return tuple(text for text in done if text)
 
     # --- inside ---------------------------------------------------------------------------
 
@@ -255,14 +324,23 @@ class Registry:
         intended: Intended,
         who: str,
         verdict: Verdict | None,
-        note: str | None = None,
+        note: str = "",
+        *,
+        plan: TrafficPlan | None = None,
+        expected: InForce = ANY,
     ) -> str | None:
         """Write the intent, carry it out, and return the version that was champion before."""
         if verdict is not None and not verdict.passed:
             raise RefusedError(f"Version {version} of {name!r} did not pass the gate.")
-        with self._lock(name), self._store() as client:
+        with decision_lock(self.locks, name), self._store() as client:
+            # No decision may come between what is read here and the intent.
+            seen = self.log.newest(name)
             model = self._required(client, name, version)
             champion = versions.aliases(client, name).get(CHAMPION)
+            if expected != ANY and plan_tag.in_force(client, name) != expected:
+                raise RefusedError(
+                    f"The traffic plan of {name!r} was changed meanwhile; nothing was done."
+                )
             if verdict is not None and verdict.champion != champion:
                 raise RefusedError(_overtaken(name, version, verdict.champion, champion))
             intent = self.log.record(
@@ -277,8 +355,10 @@ class Registry:
                     figures=model.metrics,
                     zenml_run=model.zenml_run,
                     mlflow_run=model.run_id,
-                    note=note,
-                )
+                    note=note or None,
+                    plan=plan,
+                ),
+                seen=seen,
             )
             carry_out(client, self.log, intent)
             return champion
@@ -299,7 +379,7 @@ class Registry:
             self._require_known(name)
             raise InputError(
                 f"No version of {name!r} waits for approval. One does after a training with "
-                "gate.approval: manual that passes the gate."
+                "gate.approval: manual (or canary) that passes the gate."
             )
         return waiting
 
@@ -351,20 +431,6 @@ class Registry:
         client = self.client
         with mlflow_errors(self.tracking_uri):
             yield client
-
-    @contextmanager
-    def _lock(self, name: str) -> Iterator[None]:
-        """Keep decisions on one model apart; the system frees the lock of a dead process."""
-        path = self.locks / f"registry-{name}.lock"
-        try:
-            self.locks.mkdir(parents=True, exist_ok=True)
-            with FileLock(path).acquire(timeout=LOCK_PATIENCE):
-                yield
-        except Timeout:
-            raise UnreachableError(
-                f"Another process has been deciding on {name!r} for {LOCK_PATIENCE:g} seconds "
-                f"(it holds {path}). Try again when it is done."
-            ) from None
 
 
 def _overtaken(name: str, version: str, judged: str | None, champion: str | None) -> str:

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from evergreen.promotion.bundle import Bundle
 from evergreen.promotion.registration import CHALLENGER, ZENML_RUN, Registration
 from evergreen.promotion.registry import Registry
+from evergreen.promotion.traffic import initial_plan
 from evergreen.promotion.verdict import Verdict
+from evergreen.serving.traffic import TrafficConfig
+
+
+def outlook(verdict: Verdict) -> Literal["promoted", "waiting", "ramping", "refused"]:
+    """Return what is to become of a challenger.
+
+    The first of all has no champion to ramp beside: with ``approval: canary`` it is promoted.
+    """
+    if not verdict.passed:
+        return "refused"
+    if verdict.approval == "manual":
+        return "waiting"
+    if verdict.approval == "canary" and verdict.champion is not None:
+        return "ramping"
+    return "promoted"
 
 
 def settle(
@@ -16,8 +34,11 @@ def settle(
     run_id: str,
     who: str,
     zenml_run: str | None = None,
+    traffic: TrafficConfig = TrafficConfig(),  # noqa: B008 (frozen)
 ) -> Registration:
-    """Promote a challenger, let it wait for approval, or refuse it, as the verdict says.
+    """Promote a challenger, let it wait or ramp, or refuse it, as the verdict says.
+
+    ``traffic`` says what a challenger that waits gets to answer, and how a canary ramps.
 
     A challenger that comes from the same training as the champion changes nothing, and one that
     comes from the same training as the version that waits is not registered again.
@@ -55,6 +76,10 @@ def settle(
     else:
         tags = {ZENML_RUN: zenml_run} if zenml_run else {}
         version = registry.register(name, bundle, run_id, tags)
-    if verdict.approval == "manual":
-        return registry.wait_for_approval(name, version, verdict, who)
-    return registry.promote(name, version, verdict, who)
+    if outlook(verdict) == "promoted":
+        return registry.promote(name, version, verdict, who)
+    plan = None
+    if champion is not None:
+        current = registry.traffic(name)
+        plan = initial_plan(verdict.approval, traffic, version, who, current)
+    return registry.wait_for_approval(name, version, verdict, who, plan)

@@ -27,5 +27,5 @@ class Verdict(Value):
     passed: bool
     rules: tuple[RuleResult, ...]
     champion: str | None  # the version compared with; None: there was none
-    approval: Literal["automatic", "manual"]
+    approval: Literal["automatic", "manual", "canary"]
     summary: str  # one sentence

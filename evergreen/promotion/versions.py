@@ -27,6 +27,12 @@ def aliases(client: MlflowClient, name: str) -> dict[str, str]:
     return {} if model is None else {alias: str(number) for alias, number in model.aliases.items()}
 
 
+def model_tags(client: MlflowClient, name: str) -> dict[str, str]:
+    """Return the tags of a registered model."""
+    model = _or_none(client.get_registered_model, name)
+    return {} if model is None else dict(model.tags)
+
+
 def names(client: MlflowClient) -> list[str]:
     """Return the names of all registered models, in alphabetical order."""
     return sorted(model.name for model in _every_page(client.search_registered_models))

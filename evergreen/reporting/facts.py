@@ -67,7 +67,7 @@ class Registration(Value):
     model, from the same data, settings and code.
     """
 
-    status: Literal["promoted", "waiting", "refused", "unchanged"]
+    status: Literal["promoted", "waiting", "ramping", "refused", "unchanged"]
     version: str | None = None  # None: not registered
     champion_before: str | None = None
     runtime: str | None = None  # what will serve it, and why, in words

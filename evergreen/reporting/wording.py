@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evergreen.data.quality_report import Finding
+from evergreen.promotion.traffic_wording import ramp
 from evergreen.reporting.facts import TrainingFacts
-from evergreen.reporting.numbers import interval, measured, plural, share
+from evergreen.reporting.numbers import interval, measured, plural, seconds, share
 
 Tone = Literal["good", "wait", "bad", "same"]
 
@@ -25,9 +26,14 @@ class Headline:
 
 def headline(facts: TrainingFacts) -> Headline:
     """Say what became of the run's model, and why."""
-    return {"promoted": _promoted, "waiting": _waiting, "refused": _refused}.get(
-        facts.registration.status, _unchanged
-    )(facts)
+    say = {
+        "promoted": _promoted,
+        "waiting": _waiting,
+        "ramping": _ramping,
+        "refused": _refused,
+        "unchanged": _unchanged,
+    }
+    return say[facts.registration.status](facts)
 
 
 def judgement(facts: TrainingFacts) -> str:
@@ -103,6 +109,24 @@ def _waiting(facts: TrainingFacts) -> Headline:
             performance(facts),
             f"Approve it with “python run.py --approve {name}”, or turn it down with "
             f"“python run.py --reject {name}”. {until}",
+        ),
+    )
+
+
+def _ramping(facts: TrainingFacts) -> Headline:
+    name, before = facts.use_case.name, facts.registration.champion_before
+    canary = facts.use_case.serving.traffic.canary
+    return Headline(
+        "wait",
+        "Ramps as a canary",
+        f"{_subject(facts)} of {name} ramps as a canary: {ramp(canary)}.",
+        _said(
+            _passed(facts),
+            performance(facts),
+            f"Each step takes {seconds(canary.hold.total_seconds())} and {canary.min_rows} rows of "
+            f"both models at least. Where the new one fails, is slow or predicts otherwise beyond "
+            f"the guardrails, version {before} answers everything again by itself. “python run.py "
+            f"--approve {name}” or “--reject {name}” decide at once.",
         ),
     )
 

@@ -47,8 +47,10 @@ class CanaryConfig(Value):
 
     @model_validator(mode="after")
     def _rises(self) -> CanaryConfig:
-        if list(self.steps) != sorted(set(self.steps)) or self.steps[0] <= 0:
-            raise ValueError("steps must rise and start above 0, such as [5, 25, 50]")
+        rising = list(self.steps) == sorted(set(self.steps))
+        if not rising or self.steps[0] <= 0 or self.steps[-1] >= 100:
+            # At 100 the champion would answer nothing that the challenger could be compared with.
+            raise ValueError("steps must rise, from above 0 to below 100, such as [5, 25, 50]")
         return self
 
 

@@ -18,7 +18,7 @@ from evergreen.data.dataset import Dataset
 from evergreen.monitoring.profile import make_profile
 from evergreen.promotion.bundle import Bundle, Figures, Origin, write_bundle
 from evergreen.promotion.registration import Registration
-from evergreen.promotion.settlement import settle
+from evergreen.promotion.settlement import outlook, settle
 from evergreen.promotion.tracking import log_files
 from evergreen.promotion.verdict import Verdict
 from evergreen.reporting import facts as reporting
@@ -98,9 +98,6 @@ def gather_facts(
 ) -> TrainingFacts:
     """Gather what the card, the report and the figures say."""
     environment = provenance.environment()
-    status = "refused"
-    if verdict.passed:
-        status = "waiting" if use_case.gate.approval == "manual" else "promoted"
     return TrainingFacts(
         use_case=use_case,
         data=data,
@@ -110,7 +107,9 @@ def gather_facts(
         champion=evaluations.champion,
         explanation=explanation,
         verdict=verdict,
-        registration=reporting.Registration(status=status, champion_before=champion.version),
+        registration=reporting.Registration(
+            status=outlook(verdict), champion_before=champion.version
+        ),
         previous=champion.record,
         provenance=reporting.Provenance(
             when=datetime.now(UTC),
@@ -145,6 +144,7 @@ def publish_challenger(
         run_id=run_id,
         who=provenance.current_user(),
         zenml_run=run_name(),
+        traffic=facts.use_case.serving.traffic,
     )
     alert(registration)
 

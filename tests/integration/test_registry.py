@@ -17,7 +17,7 @@ from filelock import FileLock
 from evergreen.data.conform import model_frame
 from evergreen.errors import InputError, RefusedError, UnreachableError
 from evergreen.paths import Home
-from evergreen.promotion import registry as registry_module
+from evergreen.promotion import decision_lock
 from evergreen.promotion.promotion_log import Entry, PromotionLog
 from evergreen.promotion.registration import CHALLENGER, CHAMPION
 from evergreen.promotion.registry import Registry
@@ -125,8 +125,8 @@ def test_an_alias_moved_by_hand_in_the_middle_is_noticed(registry, name, add, mo
     third = add(1)
     record = PromotionLog.record
 
-    def record_and_interfere(log, entry):
-        recorded = record(log, entry)
+    def record_and_interfere(log, entry, **named):
+        recorded = record(log, entry, **named)
         if entry.action == "intent":
             registry.client.set_registered_model_alias(name, CHAMPION, "2")
         return recorded
@@ -268,7 +268,7 @@ def test_the_run_shows_the_model_and_its_figures(registry, name, add, template):
 
 def test_decisions_on_one_model_wait_for_each_other(registry, name, add, monkeypatch):
     version = add(1)
-    monkeypatch.setattr(registry_module, "LOCK_PATIENCE", 0.2)
+    monkeypatch.setattr(decision_lock, "PATIENCE", 0.2)
     held, release = Event(), Event()
 
     def hold():
