@@ -18,6 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 CodeArray = npt.NDArray[np.uint16]
 
+QUANTILES = 513  # values kept of a number column
 CELLS = 16_384  # of the table that finds a bin's neighbourhood
 CHUNK = 16_384  # values that are searched at once, so that they stay in the processor's cache
 STEPS = 2  # grid points within one cell that are searched without branching
@@ -106,3 +107,13 @@ class Grid:
         occupied = np.bincount(cells, minlength=CELLS + 2)
         first = (np.cumsum(occupied) - occupied).astype(np.int32)
         return float(low), float(scale), first, occupied > STEPS
+
+
+def quantiles(ordered: FloatArray) -> FloatArray:
+    """Return the values themselves where they are few, else values at evenly spaced ranks."""
+    if len(ordered) <= QUANTILES:
+        return ordered
+    shares = np.arange(QUANTILES) / (QUANTILES - 1)
+    # The inverse of the empirical distribution function: no value that the table does not hold.
+    ranks = np.maximum(np.ceil(shares * len(ordered)).astype(np.int64) - 1, 0)
+    return ordered[ranks]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -29,13 +30,17 @@ class Packed(Value):
         return cls(dtype=plain.dtype.str, shape=plain.shape, data=data)
 
     def array(self) -> npt.NDArray[Any]:
-        """Return the array.
+        """Return the array, which cannot be written to; it is unpacked once.
 
         Raises
         ------
         InputError
             If the text is damaged.
         """
+        return self._unpacked
+
+    @cached_property
+    def _unpacked(self) -> npt.NDArray[Any]:
         try:
             raw = zlib.decompress(base64.b64decode(self.data, validate=True))
             return np.frombuffer(raw, dtype=np.dtype(self.dtype)).reshape(self.shape)

@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from evergreen.config import Label, Task
 from evergreen.data.contract import Column, Contract
 from evergreen.errors import InputError
+from evergreen.monitoring.grid import QUANTILES as QUANTILES  # noqa: PLC0414  (re-export)
+from evergreen.monitoring.grid import quantiles
+from evergreen.monitoring.reference import Comparison
 from evergreen.values import Value
 
 if TYPE_CHECKING:
@@ -26,8 +30,7 @@ if TYPE_CHECKING:
 
     from evergreen.training.predictions import Predictions
 
-FORMAT = 1
-QUANTILES = 513
+FORMAT = 2  # 1 had no ``comparison``
 BINS = 20
 MAX_LEVELS = 1000
 
@@ -107,6 +110,7 @@ class Profile(Value):
     window: ReferenceWindow | None  # None where the table has no timestamp
     columns: tuple[ColumnProfile, ...]
     predictions: PredictionProfile
+    comparison: Comparison | None = None  # None in format 1
 
     def column(self, name: str) -> ColumnProfile:
         """Return one column; raise ``KeyError`` where the profile does not have it."""
@@ -129,13 +133,18 @@ def make_profile(frame: pd.DataFrame, contract: Contract, predictions: Predictio
     """
     if frame.empty or not len(predictions):
         raise InputError("There are no rows to make a reference profile of.")
+    from evergreen.monitoring.comparison import make_comparison
+
+    columns = tuple(_column_profile(frame[column.name], column) for column in contract.features)
+    table = {column.name: _arrow(frame[column.name]) for column in contract.features}
     return Profile(
         use_case=contract.use_case,
         task=contract.task,
         rows=len(frame),
         window=_window(frame, contract),
-        columns=tuple(_column_profile(frame[column.name], column) for column in contract.features),
+        columns=columns,
         predictions=profile_predictions(predictions),
+        comparison=make_comparison(table, columns, predictions),
     )
 
 
@@ -172,7 +181,7 @@ def profile_numbers(values: npt.ArrayLike) -> NumberProfile:
         count=len(finite),
         mean=float((finite / scale).mean() * scale),
         deviation=float((finite / scale).std() * scale),
-        quantiles=tuple(_quantiles(finite).tolist()),
+        quantiles=tuple(quantiles(finite).tolist()),
         histogram=_histogram(finite),
     )
 
@@ -198,6 +207,11 @@ def seconds_since_1970(values: pd.Series[Any]) -> FloatArray:
     return seconds
 
 
+def _arrow(values: pd.Series[Any]) -> pa.Array:
+    """Return a conformed column as Arrow reads it."""
+    return pa.array(values, from_pandas=True)
+
+
 def _column_profile(values: pd.Series[Any], column: Column) -> ColumnProfile:
     rows = len(values)
     if column.type in ("category", "identifier"):
@@ -218,16 +232,6 @@ def _column_profile(values: pd.Series[Any], column: Column) -> ColumnProfile:
         missing=1 - number.count / rows,
         number=number,
     )
-
-
-def _quantiles(ordered: FloatArray) -> FloatArray:
-    """Return the values themselves where they are few, else values at evenly spaced ranks."""
-    if len(ordered) <= QUANTILES:
-        return ordered
-    shares = np.arange(QUANTILES) / (QUANTILES - 1)
-    # The inverse of the empirical distribution function: no value that the table does not hold.
-    ranks = np.maximum(np.ceil(shares * len(ordered)).astype(np.int64) - 1, 0)
-    return ordered[ranks]
 
 
 def _histogram(ordered: FloatArray) -> Histogram | None:
