@@ -44,7 +44,7 @@ def read_csv(source: CsvSource, environment: Environment) -> pd.DataFrame:
     require_file(path)
     try:
         frame = parse_csv(
-            _opener(path),
+            opener(path),
             str(path),
             delimiter=source.delimiter,
             encoding=source.encoding,
@@ -58,7 +58,7 @@ def read_csv(source: CsvSource, environment: Environment) -> pd.DataFrame:
     return tidy(frame, str(path))
 
 
-def _opener(path: Path) -> OpenBytes:
+def opener(path: Path) -> OpenBytes:
     """Return how to open the file; compression is told by its first bytes, not by its name."""
     with path.open("rb") as stream:
         compressed = stream.read(2) == GZIP_MAGIC
@@ -96,6 +96,49 @@ def parse_csv(
     InputError
         See `read_csv`.
     """
+    encoding, used, decimal, detected = _dialect(open_bytes, where, delimiter, encoding, decimal)
+    try:
+        names = _require_even_lines(open_bytes, encoding, used, detected, where)
+        return _even_table(open_bytes, encoding, used, names, decimal, missing)
+    except UnicodeDecodeError as error:
+        raise dialect.wrong_encoding(where, encoding, error) from error
+    except pd.errors.ParserError as error:
+        raise InputError(f"{where} cannot be read as CSV: {error}") from error
+
+
+def header_of(
+    open_bytes: OpenBytes,
+    where: str,
+    *,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    decimal: Literal[".", ","] | None = None,
+) -> tuple[str, str, str, list[str]]:
+    """Return encoding, delimiter, decimal mark and column names; see `parse_csv`.
+
+    Raises
+    ------
+    InputError
+        The text is empty, or its first line holds no names.
+    """
+    encoding, used, mark, detected = _dialect(open_bytes, where, delimiter, encoding, decimal)
+    with open_bytes() as raw, io.TextIOWrapper(raw, encoding=encoding, newline="") as stream:
+        try:
+            rows = dialect.reader(stream, used)
+            header = next((row for row in rows if not dialect.is_blank(row)), [])
+        except csv.Error as error:
+            raise InputError(f"{where}: the header cannot be read: {error}") from error
+    return encoding, used, mark, _require_header(header, used, detected, where)
+
+
+def _dialect(
+    open_bytes: OpenBytes,
+    where: str,
+    delimiter: str | None,
+    encoding: str | None,
+    decimal: Literal[".", ","] | None,
+) -> tuple[str, str, Literal[".", ","], str | None]:
+    """Return encoding, delimiter and decimal mark to use, and the delimiter that was detected."""
     encoding = encoding or dialect.find_encoding(open_bytes, where)
     if encoding.lower().replace("_", "-") in {"utf-8", "utf8"}:
         encoding = "utf-8-sig"  # reads both, with and without the mark
@@ -106,14 +149,7 @@ def parse_csv(
         raise InputError(f"{where}: the first line is a note to Excel ('sep='); delete that line")
     detected = dialect.find_delimiter(text, whole)
     used = delimiter or detected or ","
-    decimal = decimal or dialect.find_decimal(text, whole, used)
-    try:
-        names = _require_even_lines(open_bytes, encoding, used, detected, where)
-        return _even_table(open_bytes, encoding, used, names, decimal, missing)
-    except UnicodeDecodeError as error:
-        raise dialect.wrong_encoding(where, encoding, error) from error
-    except pd.errors.ParserError as error:
-        raise InputError(f"{where} cannot be read as CSV: {error}") from error
+    return encoding, used, decimal or dialect.find_decimal(text, whole, used), detected
 
 
 def _even_table(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import httpx
@@ -50,18 +51,19 @@ def read_http(source: HttpSource, environment: Environment, *, backoff: float) -
     """
     where = f"http {mask_url(source.url)}"
     with WebClient(source, environment, backoff) as client:
-        frames = _pages(source, client, where)
+        frames = list(pages(source, client, where))
     rows = [frame for frame in frames if len(frame)]
     return tidy(pd.concat(rows, ignore_index=True) if rows else frames[0], where)
 
 
-def _pages(source: HttpSource, client: WebClient, where: str) -> list[pd.DataFrame]:
-    """Return the table of every page, until the pagination ends."""
-    frames: list[pd.DataFrame] = []
+def pages(source: HttpSource, client: WebClient, where: str) -> Iterator[pd.DataFrame]:
+    """Yield the table of every page, until the pagination ends; raises as `read_http` does."""
     url: httpx.URL | None = first_url(client.base, source.pagination)
     seen: set[httpx.URL] = set()
+    first = last = None
+    total = 0
     while url is not None:
-        number = len(frames) + 1
+        number = len(seen) + 1
         label = f"{where} (page {number})" if number > 1 else where
         _require_progress(url, seen, number, source, label)
         seen.add(url)
@@ -70,21 +72,24 @@ def _pages(source: HttpSource, client: WebClient, where: str) -> list[pd.DataFra
         if response is None:
             break
         frame, document = _parse(response, source, label, first=number == 1)
-        if frames and len(frame):
-            _require_new_rows(frame, frames, label)
-        frames.append(frame)
+        if first is None:
+            first = frame
+        elif len(frame) and last is not None:
+            _require_new_rows(frame, first, last, label)
+        last = frame
+        total += len(frame)
+        yield frame
         if source.pagination is None:
             break
         facts = PageFacts(
             number=number,
             rows=len(frame),
-            first_rows=len(frames[0]),
-            total_rows=sum(map(len, frames)),
+            first_rows=len(first),
+            total_rows=total,
             document=document,
             link=response.links.get("next", {}).get("url"),
         )
         url = next_url(client.base, response.url, source.pagination, facts, label)
-    return frames
 
 
 def _require_progress(
@@ -99,17 +104,19 @@ def _require_progress(
         )
 
 
-def _require_new_rows(frame: pd.DataFrame, before: list[pd.DataFrame], label: str) -> None:
+def _require_new_rows(
+    frame: pd.DataFrame, first: pd.DataFrame, last: pd.DataFrame, label: str
+) -> None:
     """Raise `InputError` where a page repeats the last one, or has none of the known columns."""
-    if len(frame) > 1 and frame.equals(before[-1]):
+    if len(frame) > 1 and frame.equals(last):
         raise InputError(
             f"{label}: repeats the page before; the server seems to ignore the parameter in "
             "data.source.pagination"
         )
-    if len(before[0]) and not set(frame.columns) & set(before[0].columns):
+    if len(first) and not set(frame.columns) & set(first.columns):
         raise InputError(
             f"{label}: has other columns ({', '.join(map(str, frame.columns[:5]))}) than the first "
-            f"page ({', '.join(map(str, before[0].columns[:5]))}); does it lack a header?"
+            f"page ({', '.join(map(str, first.columns[:5]))}); does it lack a header?"
         )
 
 

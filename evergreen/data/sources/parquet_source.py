@@ -33,8 +33,8 @@ def read_parquet(source: ParquetSource, environment: Environment) -> pd.DataFram
     """
     text = environment.resolve(source.path, KEY)
     path = Path(text).expanduser()
-    files = _matching(path)
-    schema = _common_schema(files)
+    files = matching_files(path)
+    schema = common_schema(files)
     layout: dict[str, Any] = {"format": "parquet"}
     if path.is_dir():
         layout |= {"partitioning": "hive", "partition_base_dir": str(path)}
@@ -51,7 +51,7 @@ def read_parquet(source: ParquetSource, environment: Environment) -> pd.DataFram
     return tidy(frame[kept], str(path))
 
 
-def _matching(path: Path) -> list[Path]:
+def matching_files(path: Path) -> list[Path]:
     """Return the files meant by a path, sorted."""
     if path.is_dir():
         found = sorted(
@@ -77,7 +77,7 @@ def _hidden(relative: Path) -> bool:
     return any(part.startswith((".", "_")) for part in relative.parts)
 
 
-def _common_schema(files: list[Path]) -> pa.Schema:
+def common_schema(files: list[Path]) -> pa.Schema:
     """Return the schema of all files; a column empty in one file takes the others' type."""
     first = _schema(files[0])
     column_names(first.names, str(files[0]))

@@ -55,33 +55,38 @@ def read_sql(source: SqlSource, environment: Environment) -> pd.DataFrame:
     UnreachableError
         The database does not answer, refuses the credentials, or goes away while being read.
     """
-    url = _url(source, environment)
+    url = url_of(source.url, environment)
     where = f"sql {mask_url(url.render_as_string(hide_password=True))}"
-    engine = _engine(url, source.timeout, where)
+    engine = engine_of(url, source.timeout, where)
     try:
-        with _connected(engine, where, environment) as connection:
+        with connected(engine, where, environment) as connection:
             frame = _read(connection, source, where, environment)
     finally:
         engine.dispose()
     return tidy(frame, where)
 
 
-def _url(source: SqlSource, environment: Environment) -> URL:
+def url_of(address: str, environment: Environment, key: str = URL_KEY) -> URL:
     """Return the resolved address with a driver that is usually there."""
-    text = environment.resolve_url(source.url, URL_KEY)
+    text = environment.resolve_url(address, key)
     try:
         url = make_url(text)
     except (sa.exc.ArgumentError, ValueError):
         raise InputError(
-            f"{URL_KEY}: {mask_url(source.url)} is no database address; write "
+            f"{key}: {mask_url(address)} is no database address; write "
             "dialect://user:${DB_PASSWORD}@host:port/database, and percent-encode special "
             "characters that stand there literally"
         ) from None
     return url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
 
 
-def _engine(url: URL, timeout: float, where: str) -> Engine:
-    """Return an engine that opens one connection; raise `InputError` where it cannot exist."""
+def engine_of(
+    url: URL, timeout: float, where: str, *, key: str = URL_KEY, must_exist: bool = True
+) -> Engine:
+    """Return an engine that opens one connection; raise `InputError` where it cannot exist.
+
+    ``must_exist``: SQLite would silently create an empty database.
+    """
     try:
         driver = url.get_dialect().driver
         arguments: dict[str, Any] = {}
@@ -95,7 +100,7 @@ def _engine(url: URL, timeout: float, where: str) -> Engine:
         near = get_close_matches(url.drivername, kinds, n=1)
         hint = f"did you mean {near[0]}?" if near else "install its SQLAlchemy dialect"
         raise InputError(
-            f"{URL_KEY}: SQLAlchemy knows no database {url.drivername!r}; {hint}"
+            f"{key}: SQLAlchemy knows no database {url.drivername!r}; {hint}"
         ) from None
     except ImportError as error:
         raise InputError(
@@ -103,10 +108,9 @@ def _engine(url: URL, timeout: float, where: str) -> Engine:
             f"run pip install {error.name or url.drivername}"
         ) from None
     if engine.dialect.is_async:
-        raise InputError(
-            f"{URL_KEY}: {url.drivername} is an asynchronous driver; leave +{driver} out"
-        )
-    _require_sqlite_file(url)
+        raise InputError(f"{key}: {url.drivername} is an asynchronous driver; leave +{driver} out")
+    if must_exist:
+        _require_sqlite_file(url)
     return engine
 
 
@@ -120,11 +124,12 @@ def _require_sqlite_file(url: URL) -> None:
 
 
 @contextmanager
-def _connected(engine: Engine, where: str, environment: Environment) -> Iterator[Connection]:
+def connected(engine: Engine, where: str, environment: Environment) -> Iterator[Connection]:
+    """Connect; raise `UnreachableError` where that fails."""
     try:
         connection = engine.connect()
     except sa.exc.DBAPIError as error:
-        reason = _reason(error, environment)
+        reason = reason_of(error, environment)
         refused = any(word in reason.lower() for word in ("password", "access denied", "login"))
         hint = "check user and password" if refused else "is it running, and the address right?"
         raise UnreachableError(f"{where}: cannot connect: {reason}; {hint}") from None
@@ -138,20 +143,44 @@ def _connected(engine: Engine, where: str, environment: Environment) -> Iterator
 def _read(
     connection: Connection, source: SqlSource, where: str, environment: Environment
 ) -> pd.DataFrame:
-    streaming = connection.execution_options(stream_results=True, max_row_buffer=CHUNK_ROWS)
+    with result_of(connection, source, where, environment) as result:
+        return _frame(result, where)
+
+
+@contextmanager
+def result_of(
+    connection: Connection,
+    source: SqlSource,
+    where: str,
+    environment: Environment,
+    rows: int = CHUNK_ROWS,
+) -> Iterator[sa.CursorResult[Any]]:
+    """Yield the rows as a server-side cursor has them, ``rows`` at a time.
+
+    Raises
+    ------
+    InputError
+        The table does not exist, or the query is wrong or gives no rows.
+    UnreachableError
+        The database goes away, also while the rows are read inside the block.
+    """
+    streaming = connection.execution_options(stream_results=True, max_row_buffer=rows)
     try:
         if source.table is not None:
             name = environment.resolve(source.table, "data.source.table")
-            result = streaming.execute(_select_all(connection, name, where))
+            result = streaming.execute(select_all(connection, name, where))
         else:
             query = environment.resolve(str(source.query), "data.source.query")
             # Without parameters, so that neither ``:`` nor ``%`` in the query means anything.
             raw = streaming.execution_options(no_parameters=True)
             result = raw.exec_driver_sql(query.strip().rstrip(";"))
-        return _frame(result, where)
+        if not result.returns_rows:
+            raise InputError(f"{where}: data.source.query returns no table; it must be a SELECT")
+        with result:
+            yield result
     except sa.exc.DBAPIError as error:
-        reason = _reason(error, environment)
-        if _lost(error, connection.dialect.name, reason):
+        reason = reason_of(error, environment)
+        if lost(error, connection.dialect.name, reason):
             raise UnreachableError(f"{where}: the database went away: {reason}") from None
         what = "data.source.query" if source.query is not None else "data.source.table"
         raise InputError(f"{where}: {what} cannot be read: {reason}") from None
@@ -159,20 +188,15 @@ def _read(
 
 def _frame(result: sa.CursorResult[Any], where: str) -> pd.DataFrame:
     """Return all rows, converted chunk by chunk so that few live as Python objects at once."""
-    if not result.returns_rows:
-        raise InputError(f"{where}: data.source.query returns no table; it must be a SELECT")
     names = column_names(list(result.keys()), where)
-    with result:
-        chunks = [
-            pd.DataFrame.from_records(
-                [tuple(row) for row in rows], columns=names, coerce_float=True
-            )
-            for rows in result.partitions(CHUNK_ROWS)
-        ]
+    chunks = [
+        pd.DataFrame.from_records([tuple(row) for row in rows], columns=names, coerce_float=True)
+        for rows in result.partitions(CHUNK_ROWS)
+    ]
     return pd.concat(chunks, ignore_index=True) if chunks else pd.DataFrame(columns=names)
 
 
-def _select_all(connection: Connection, name: str, where: str) -> sa.Select[Any]:
+def select_all(connection: Connection, name: str, where: str) -> sa.Select[Any]:
     """Return the statement that reads one table in a repeatable order.
 
     Raises
@@ -215,7 +239,7 @@ def _similar(inspector: sa.Inspector, name: str) -> str:
     return f"there are {', '.join(sorted(there)[:20])}" if there else "there are no tables at all"
 
 
-def _lost(error: sa.exc.DBAPIError, dialect: str, reason: str) -> bool:
+def lost(error: sa.exc.DBAPIError, dialect: str, reason: str) -> bool:
     """Tell a database that fails from a query that is wrong."""
     if error.connection_invalidated:
         return True
@@ -224,6 +248,6 @@ def _lost(error: sa.exc.DBAPIError, dialect: str, reason: str) -> bool:
     return dialect == "postgresql" and isinstance(error, sa.exc.OperationalError)
 
 
-def _reason(error: sa.exc.DBAPIError, environment: Environment) -> str:
+def reason_of(error: sa.exc.DBAPIError, environment: Environment) -> str:
     """Return what the driver says, in one line without secrets."""
     return environment.hide(" ".join(str(error.orig).split()))

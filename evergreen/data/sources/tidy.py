@@ -108,10 +108,11 @@ def _dates(column: pd.Series[Any]) -> pd.Series[Any]:
 
 def _text(column: pd.Series[Any]) -> pd.Series[Any]:
     present = column.notna()
-    return column.where(~present, column[present].map(_as_text)).astype("str")
+    return column.where(~present, column[present].map(as_text)).astype("str")
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Write a value of any kind as text; nested ones as JSON."""
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).hex()
     if isinstance(value, datetime.date | datetime.time):

@@ -1,0 +1,105 @@
+"""Parquet, row group by row group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from evergreen.data.source_config import ParquetSource
+from evergreen.data.sources.environment import Environment
+from evergreen.data.sources.files import KEY, unreadable
+from evergreen.data.sources.parquet_source import UNNAMED_INDEX, common_schema, matching_files
+from evergreen.data.sources.streams import TableStream, stamp, without_rows
+from evergreen.data.sources.tidy import column_names
+from evergreen.errors import InputError
+
+BUFFER_BYTES = 1 << 20  # of one column that is read ahead
+
+
+def parquet_stream(source: ParquetSource, environment: Environment, piece_rows: int) -> TableStream:
+    """Find out what the files hold; see `evergreen.data.sources.parquet_source.read_parquet`."""
+    path = Path(environment.resolve(source.path, KEY)).expanduser()
+    files = matching_files(path)
+    schema = common_schema(files)
+    partitions = _partitions(path, files)
+    added = [name for name in next(iter(partitions.values()), {}) if name not in schema.names]
+    raw = [name for name in schema.names if not name.startswith(UNNAMED_INDEX)]
+    names = column_names([*raw, *added], str(path))
+    stored = dict(zip(names, [*raw, *added], strict=True))
+    types = {name: schema.field(stored[name]).type for name in names if stored[name] in raw}
+    try:
+        fingerprint = stamp(files)
+        rows = sum(pq.read_metadata(file).num_rows for file in files)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+    def read(columns: Sequence[str], start: int) -> Iterator[pa.Table]:
+        for file in files:
+            size = pq.read_metadata(file).num_rows
+            if start >= size:
+                start -= size
+                continue
+            fixed = partitions[file]
+            inside = [name for name in columns if stored[name] in raw]
+            pieces = _pieces(file, [stored[name] for name in inside], start, piece_rows)
+            for piece in pieces:
+                table = piece.rename_columns(inside)
+                for name in columns:
+                    if name not in inside:
+                        value = pa.array([fixed.get(stored[name])])
+                        table = table.append_column(name, pa.repeat(value[0], table.num_rows))
+                yield table
+            start = 0
+
+    kinds = {name: types.get(name) for name in names}
+    for name in added:
+        kinds[name] = _kind([fixed.get(name) for fixed in partitions.values()])
+    return TableStream(tuple(names), read, fingerprint, proven=True, rows=rows, types=kinds)
+
+
+def _pieces(file: Path, columns: Sequence[str], start: int, rows: int) -> Iterator[pa.Table]:
+    """Return one file's rows from ``start`` on; groups that end before it are not read."""
+    with pq.ParquetFile(file) as looked:
+        schema = looked.schema_arrow
+        texts = [name for name in columns if _is_text(schema.field(name).type)]
+    try:
+        with pq.ParquetFile(
+            file, read_dictionary=texts, buffer_size=BUFFER_BYTES, pre_buffer=False
+        ) as opened:
+            groups = list(range(opened.metadata.num_row_groups))
+            while groups and start >= opened.metadata.row_group(groups[0]).num_rows:
+                start -= opened.metadata.row_group(groups.pop(0)).num_rows
+            batches = opened.iter_batches(rows, groups, list(columns), use_threads=False)
+            pieces = (pa.Table.from_batches([batch]).select(list(columns)) for batch in batches)
+            yield from without_rows(pieces, start)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
+        raise InputError(f"{file}: the Parquet file is damaged: {error}") from error
+
+
+def _partitions(path: Path, files: Sequence[Path]) -> dict[Path, Mapping[str, Any]]:
+    """Return what a Hive-partitioned folder says of each file by the names of its folders."""
+    if not path.is_dir():
+        return {file: {} for file in files}
+    data = ds.dataset(
+        [str(file) for file in files],
+        format="parquet",
+        partitioning="hive",
+        partition_base_dir=str(path),
+    )
+    return {
+        Path(fragment.path): ds.get_partition_keys(fragment.partition_expression)
+        for fragment in data.get_fragments()
+    }
+
+
+def _kind(values: Sequence[Any]) -> Any:
+    return pa.array(values).type
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
