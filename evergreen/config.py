@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from evergreen.batch.settings import BatchConfig
 from evergreen.data.quality_config import Check as Check  # noqa: PLC0414  (re-export)
 from evergreen.data.quality_config import QualityConfig as QualityConfig  # noqa: PLC0414  (re-export)
 from evergreen.data.quality_config import Severity as Severity  # noqa: PLC0414  (re-export)
@@ -302,6 +303,7 @@ class UseCase(Value):
     )
     gate: GateConfig = Field(GateConfig(), description="What a challenger must show.")
     serving: ServingConfig = Field(ServingConfig(), description="What the API takes and limits.")
+    batch: BatchConfig = Field(BatchConfig(), description="What is scored as a table.")
 
     @model_validator(mode="after")
     def _parts_agree(self) -> UseCase:
