@@ -18,7 +18,7 @@ from evergreen import __version__
 from evergreen.errors import ExitCode, InputError
 from evergreen.paths import Home
 
-PIPELINES = ("train",)
+PIPELINES = ("train", "deploy")
 EPILOG = """\
 exit codes:
   0 done    1 a gate or quality check said no    2 bad input or configuration
@@ -29,6 +29,7 @@ examples:
   python run.py --pipeline train --config configs/iris.yaml --set training.trials=5
   python run.py --pipeline train --json | jq .verdict
   python run.py --approve wine
+  python run.py --pipeline deploy --config configs/wine.yaml
 """
 
 
@@ -64,6 +65,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     act.add_argument("--pipeline", choices=PIPELINES, help="the pipeline to run")
     act.add_argument("--approve", metavar="NAME", help="make the waiting challenger champion")
     act.add_argument("--reject", metavar="NAME", help="turn the waiting challenger down")
+    act.add_argument("--status", action="store_true", help="show what serves where")
+    act.add_argument("--undeploy", action="store_true", help="stop what was deployed of --config")
     act.add_argument(
         "--doctor", action="store_true", help="check the installation; say how to mend"
     )
@@ -86,6 +89,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     )
     how.add_argument("--stack", metavar="NAME", help="run on this ZenML stack, this time")
     how.add_argument("--no-cache", action="store_true", help="compute every step anew")
+    how.add_argument(
+        "--train-if-needed", action="store_true", help="deploy: train first if there is no champion"
+    )
     how.add_argument("--reason", default="", help="why, for --reject (kept in the promotion log)")
     show = parser.add_argument_group("what to show")
     show.add_argument("--json", action="store_true", help="one JSON object on standard output")
@@ -94,6 +100,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(words)
     if options.reason and not options.reject:
         parser.error("--reason goes with --reject")
+    if options.train_if_needed and options.pipeline != "deploy":
+        parser.error("--train-if-needed goes with --pipeline deploy")
     if options.quiet and options.verbose:
         parser.error("--quiet and --verbose exclude each other")
     options.command = shlex.join(["python", "run.py", *words])
@@ -114,6 +122,14 @@ def dispatch(options: argparse.Namespace) -> int:
         from pipelines.approval import decide
 
         return decide(options)
+    if options.status or options.undeploy or options.pipeline == "deploy":
+        from pipelines import deployment_run as deployment
+
+        if options.status:
+            return deployment.run_status(options)
+        if options.undeploy:
+            return deployment.run_undeploy(options)
+        return deployment.run_deployment(options)
     from pipelines.training_run import run_training
 
     return run_training(options)

@@ -9,7 +9,10 @@ from evergreen.errors import EvergreenError
 from evergreen.use_case import load_use_case
 
 ROOT = Path(__file__).resolve().parents[1]
-PIPELINES = {"train": "From a YAML file to a registered, judged model."}
+PIPELINES = {
+    "train": "From a YAML file to a registered, judged model.",
+    "deploy": "From a champion to servers that answer as it does.",
+}
 
 
 def overview() -> dict[str, Any]:

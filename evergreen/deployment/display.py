@@ -1,0 +1,110 @@
+"""What the command line shows of deployments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from evergreen.deployment.outcome import DeployedServer, DeploymentOutcome, ModelStatus, Removal
+from evergreen.deployment.values import ServerState
+from evergreen.deployment.wording import condition
+
+_STYLES = {"running": "green", "degraded": "yellow", "down": "bold red", "not deployed": "dim"}
+
+
+def show_deployment(outcome: DeploymentOutcome, stream: TextIO, *, quiet: bool = False) -> None:
+    """Print the servers and their checks, the verdict, and where to look next."""
+    console = Console(file=stream, highlight=False)
+    verdict = Text.assemble((outcome.status.upper(), "bold green"), "  ", outcome.message)
+    if quiet:
+        console.print(verdict)
+        console.print(_api(outcome), soft_wrap=True, markup=False)
+        return
+    console.print(
+        f"\n[bold]{outcome.use_case}[/bold]  [dim]version {outcome.version}, {outcome.runtime} "
+        f"runtime; {outcome.seconds:.1f} s on stack {outcome.stack!r}[/dim]\n"
+    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("Server", "Address", "Version", "Golden rows", "Greatest difference", ""):
+        table.add_column(title)
+    for server in outcome.servers:
+        table.add_row(*_server(server))
+    console.print(table)
+    console.print(Text(f"{outcome.agreement[0].upper()}{outcome.agreement[1:]}.", "dim"))
+    for note in outcome.notes:
+        console.print(Text(note, "yellow"))
+    console.print(Text("\n").append(verdict), "\n", sep="")
+    for title, where in _next_steps(outcome):
+        console.print(f"  [dim]{title:<12}[/dim] {escape(where)}", soft_wrap=True)
+
+
+def show_removal(removal: Removal, stream: TextIO) -> None:
+    """Print what was stopped."""
+    console = Console(file=stream, highlight=False)
+    if not removal.stopped:
+        console.print(f"Nothing of {removal.use_case!r} was deployed.", markup=False)
+        return
+    for state in removal.stopped:
+        console.print(Text.assemble(("STOPPED", "bold yellow"), f"  {state.title} at {state.url}"))
+
+
+def show_status(models: Sequence[ModelStatus], stack: str, stream: TextIO) -> None:
+    """Print a table of what serves where."""
+    console = Console(file=stream, highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("Model", "Champion", "Server", "Address", "Version", "State", ""):
+        table.add_column(title)
+    for model in models:
+        name, champion = model.use_case, model.champion or "none"
+        for state in model.servers:
+            table.add_row(name, champion, *_state(state, model.champion))
+            name = champion = ""
+    console.print(f"\n[dim]stack {stack!r}[/dim]", table, sep="\n")
+
+
+def _server(server: DeployedServer) -> tuple[str | Text, ...]:
+    check = server.check
+    mark = Text("✓ ", "green") if check.passed else Text("✗ ", "bold red")
+    rows = Text.assemble(mark, f"{check.rows} of {check.rows} agree")
+    difference = "labels alone" if check.difference is None else f"{check.difference:.2g}"
+    change = Text(f"started: {server.why}" if server.changed else "left as it was", "dim")
+    return server.title, server.url, check.version or "unknown", rows, difference, change
+
+
+def _state(state: ServerState, champion: str | None) -> tuple[str | Text, ...]:
+    word = condition(state)
+    behind = state.serves and state.version != champion
+    detail = state.detail or ("not the champion" if behind else "")
+    address = state.url or ""
+    return state.title, address, state.version or "", Text(word, _STYLES[word]), Text(detail, "dim")
+
+
+def _api(outcome: DeploymentOutcome) -> str:
+    """Return the address to hand out: the contract API's where there is one."""
+    apis = [server.url for server in outcome.servers if server.title == "Contract API"]
+    return next(iter(apis or [server.url for server in outcome.servers]))
+
+
+def _next_steps(outcome: DeploymentOutcome) -> list[tuple[str, str]]:
+    name = outcome.use_case
+    steps = [("Status", "python run.py --status")]
+    for server in outcome.servers:
+        if server.title == "Contract API":
+            steps += [
+                ("Invoke", f"zenml deployment logs {name}_api"),
+                ("Docs", f"{server.url}/docs"),
+            ]
+        else:
+            steps.append((server.title, f"{server.url}/invocations"))
+    return [
+        *steps,
+        ("Stop", "python run.py --undeploy"),
+        ("Log", outcome.log),
+        ("Try it", _api(outcome)),
+    ]

@@ -1,0 +1,105 @@
+"""What the command line ends with: the objects that ``--json`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from evergreen.deployment.values import Check, DeploymentReport, ServerState
+from evergreen.errors import ExitCode
+from evergreen.values import Value
+
+
+class DeployedServer(Value):
+    """One line of the final table."""
+
+    title: str
+    url: str
+    component: str
+    flavor: str
+    version: str | None
+    changed: bool
+    why: str | None  # it was changed
+    check: Check
+    log: str | None
+
+
+class DeploymentOutcome(Value):
+    """A finished deployment."""
+
+    pipeline: Literal["deploy"] = "deploy"
+    use_case: str
+    status: Literal["deployed", "unchanged"]
+    message: str
+    exit_code: int
+    version: str
+    former: str | None  # the version that was deployed before
+    runtime: str
+    servers: tuple[DeployedServer, ...]
+    rows: int
+    agreement: str
+    notes: tuple[str, ...]
+    durations: Mapping[str, float]  # stage: seconds
+    seconds: float = 0.0
+    stack: str = ""
+    zenml_run: str = ""
+    log: str = ""
+
+    @classmethod
+    def of(cls, report: DeploymentReport, durations: Mapping[str, float]) -> DeploymentOutcome:
+        """Return what a report comes to."""
+        release = report.release
+        servers = tuple(
+            DeployedServer(
+                title=each.after.title,
+                url=str(each.after.url),
+                component=each.after.component,
+                flavor=each.after.flavor,
+                version=check.version,
+                changed=each.changed,
+                why=each.note,
+                check=check,
+                log=each.after.log,
+            )
+            for each, check in zip(report.deployments, report.checks, strict=True)
+        )
+        what = f"version {release.version} of {release.name!r}"
+        message = f"Every server answers with {what} already; nothing was changed."
+        if report.changed:
+            after = f", after version {report.former}" if report.former else ""
+            message = f"{what.capitalize()} is deployed{after}."
+            if report.former == release.version:
+                message = f"{what.capitalize()} is deployed on every server again."
+        return cls(
+            use_case=release.name,
+            status="deployed" if report.changed else "unchanged",
+            message=message,
+            exit_code=ExitCode.DONE,
+            version=release.version,
+            former=report.former,
+            runtime=release.runtime,
+            servers=servers,
+            rows=release.replay.rows,
+            agreement=report.agreement,
+            notes=report.notes,
+            durations=durations,
+        )
+
+
+class ModelStatus(Value):
+    """What serves a model, and what should."""
+
+    use_case: str
+    champion: str | None
+    deployed: str | None  # by the deployment log
+    since: datetime | None
+    servers: tuple[ServerState, ...]
+
+
+class Removal(Value):
+    """What was stopped."""
+
+    use_case: str
+    stopped: tuple[ServerState, ...]
+    exit_code: int = ExitCode.DONE

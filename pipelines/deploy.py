@@ -1,0 +1,30 @@
+"""From a champion to servers that answer as it does."""
+
+from __future__ import annotations
+
+from zenml import pipeline
+from zenml.enums import ExecutionMode
+
+from evergreen.config import UseCase
+from steps.deployment.champion import resolve_champion, verify_bundle
+from steps.deployment.record import record_deployment
+from steps.deployment.rollout import deploy_everywhere
+from steps.deployment.verification import smoke_test
+
+
+@pipeline(
+    name="deploy",
+    enable_step_logs=False,
+    enable_pipeline_logs=False,
+    enable_heartbeat=False,
+    execution_mode=ExecutionMode.FAIL_FAST,
+)
+def deploy(use_case: UseCase) -> None:
+    """Bring the champion of one use case to every serving component of the active stack."""
+    champion = resolve_champion(use_case.name)
+    release = verify_bundle(champion)
+
+    rollout = deploy_everywhere(release, use_case)
+    answers = smoke_test(rollout, release)
+
+    record_deployment(rollout, answers, release)

@@ -1,0 +1,202 @@
+"""``--pipeline deploy``, ``--undeploy`` and ``--status``: what surrounds a deployment."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evergreen.config import UseCase
+from evergreen.deployment.display import show_deployment, show_removal, show_status
+from evergreen.deployment.outcome import DeploymentOutcome, ModelStatus, Removal
+from evergreen.errors import ExitCode, InputError
+from evergreen.paths import Home
+from evergreen.terminal import LiveView, redirected_output, show_training
+from evergreen.use_case import load_use_case
+from pipelines import session
+
+if TYPE_CHECKING:
+    from evergreen.deployment.values import DeploymentReport
+    from evergreen.outcome import TrainingOutcome
+
+
+def run_deployment(options: argparse.Namespace) -> int:
+    """Deploy the champion of one use case; train one before, where that is asked for."""
+    started = time.monotonic()
+    use_case = load_use_case(Path(options.config), options.overrides)
+    home = Home.locate()
+    session.prepare_environment()
+    session.prepare_home(home)
+    run_name = f"deploy-{use_case.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    log = home.logs / f"{run_name}.log"
+    with ExitStack() as stack:
+        stack.enter_context(session.exclusive(home, use_case.name))
+        stack.callback(session.sweep_scratch, home)
+        out, err = stack.enter_context(redirected_output(None if options.verbose else log))
+        view = LiveView(err, enabled=not (options.quiet or options.json or options.verbose))
+        with view:
+            stack_name = prepare(use_case, options, view)
+            training = train_first(use_case, options, view, home, log)
+            if training is None or training.champion is not None:
+                report, zenml_run = execute(use_case, view, run_name)
+        if training is not None and not options.json:
+            show_training(training, out, quiet=options.quiet)
+        if training is not None and training.champion is None:
+            if options.json:
+                out.write(training.model_dump_json(indent=2) + "\n")
+            return training.exit_code
+        outcome = conclude(report, view, home).model_copy(
+            update={
+                "stack": stack_name,
+                "zenml_run": zenml_run,
+                "seconds": time.monotonic() - started,
+                "log": str(log),
+            }
+        )
+        if options.json:
+            out.write(outcome.model_dump_json(indent=2) + "\n")
+        else:
+            show_deployment(outcome, out, quiet=options.quiet)
+    return outcome.exit_code
+
+
+def prepare(use_case: UseCase, options: argparse.Namespace, view: LiveView) -> str:
+    """Start ZenML and make sure of stack and stores; return the stack's name."""
+    view.show("Start ZenML")
+    session.start_zenml()
+    stack_name = session.ensure_stack(options.stack)
+    session.prepare_tracking(use_case)
+    session.mend_stale_runs(use_case)
+    return stack_name
+
+
+def train_first(
+    use_case: UseCase, options: argparse.Namespace, view: LiveView, home: Home, log: Path
+) -> TrainingOutcome | None:
+    """Train where there is no champion and ``--train-if-needed`` asks for it, else return None."""
+    from steps.promotion.champion import open_registry
+
+    if not options.train_if_needed or open_registry().champion(use_case.name) is not None:
+        return None
+    from pipelines import training_run
+
+    started = time.monotonic()
+    run_name = f"train-{use_case.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    run, stack_name = training_run.execute(use_case, options, view, run_name)
+    outcome = training_run.conclude(use_case, run, view, home, log)
+    seconds = time.monotonic() - started
+    return outcome.model_copy(update={"stack": stack_name, "seconds": seconds})
+
+
+def execute(use_case: UseCase, view: LiveView, run_name: str) -> tuple[DeploymentReport, str]:
+    """Run the pipeline to its end; return its report, and the name of the run."""
+    from pipelines.deploy import deploy
+    from steps.announcements import listening
+
+    with listening(view.show):
+        run = deploy.with_options(run_name=run_name, enable_cache=False, tags=[use_case.name])(
+            use_case
+        )
+    report: DeploymentReport = run.steps["record_deployment"].regular_outputs["deployment"].load()
+    return report, run.name
+
+
+def conclude(report: DeploymentReport, view: LiveView, home: Home) -> DeploymentOutcome:
+    """Word what the run ended with."""
+    return DeploymentOutcome.of(report, view.durations)
+
+
+def run_undeploy(options: argparse.Namespace) -> int:
+    """Stop what was deployed of one use case."""
+    use_case = load_use_case(Path(options.config), options.overrides)
+    home = Home.locate()
+    session.prepare_environment()
+    session.prepare_home(home)
+    log = None if options.verbose else home.logs / "decisions.log"
+    with ExitStack() as stack:
+        stack.enter_context(session.exclusive(home, use_case.name))
+        out, _ = stack.enter_context(redirected_output(log))
+        session.start_zenml()
+        session.ensure_stack(options.stack)
+        removal = remove(use_case.name)
+        if options.json:
+            out.write(removal.model_dump_json(indent=2) + "\n")
+        else:
+            show_removal(removal, out)
+    return ExitCode.DONE
+
+
+def remove(name: str) -> Removal:
+    """Stop every server of a model on the active stack, and write that down."""
+    from evergreen.deployment.deployment_log import DeploymentEntry
+    from evergreen.provenance import current_user
+    from steps.deployment.rollout import close_unfinished
+    from steps.deployment.targets import find_targets, open_log
+
+    log = open_log()
+    close_unfinished(log, name)
+    deployed = log.deployed(name)
+    targets = find_targets(name)
+    states = [target.status() for target in targets]
+    stopped = [state for target, state in zip(targets, states, strict=True) if target.remove()]
+    if stopped or deployed is not None:
+        log.record(
+            DeploymentEntry(
+                who=current_user(),
+                use_case=name,
+                action="removed",
+                version=deployed.version if deployed else None,
+                servers=tuple(target.status() for target in targets),
+            )
+        )
+    return Removal(use_case=name, stopped=tuple(stopped))
+
+
+def run_status(options: argparse.Namespace) -> int:
+    """Show what serves where: every model of the registry, and everything that was deployed."""
+    home = Home.locate()
+    session.prepare_environment()
+    session.prepare_home(home)
+    log = None if options.verbose else home.logs / "decisions.log"
+    with redirected_output(log) as (out, _):
+        session.start_zenml()
+        stack_name = session.ensure_stack(options.stack)
+        models = look(home)
+        if options.json:
+            content = [model.model_dump(mode="json") for model in models]
+            out.write(json.dumps({"stack": stack_name, "models": content}, indent=2) + "\n")
+        else:
+            show_status(models, stack_name, out)
+    return ExitCode.DONE
+
+
+def look(home: Home) -> tuple[ModelStatus, ...]:
+    """Return how things are with every model that is registered or deployed."""
+    from steps.deployment.targets import find_targets, open_log
+    from steps.promotion.champion import open_registry
+
+    if session.tracking_uri() == home.mlflow_uri and not home.mlflow_database.exists():
+        raise InputError(
+            f"No model was trained in {home.root} yet, so nothing serves. "
+            "Train and deploy one: make deploy"
+        )
+    registry, log = open_registry(), open_log()
+    names = sorted({*registry.names(), *(row.use_case for row in log.entries())})
+    models = []
+    for name in names:
+        champion = registry.champion(name)
+        row = log.deployed(name)
+        models.append(
+            ModelStatus(
+                use_case=name,
+                champion=champion.version if champion else None,
+                deployed=row.version if row else None,
+                since=row.time if row else None,
+                servers=tuple(target.status() for target in find_targets(name)),
+            )
+        )
+    return tuple(models)

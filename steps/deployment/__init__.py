@@ -1,0 +1,1 @@
+"""From a champion to servers that answer as it does."""
