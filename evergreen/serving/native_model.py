@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # What a server on ONNX Runtime does without (requirements/serve-native.in).
-PACKAGES: Final = ("pandas", "sklearn", "skops", "xgboost", "lightgbm", "shap")
+PACKAGES: Final = ("pandas", "sklearn", "skops", "xgboost", "lightgbm")
+TO_EXPLAIN: Final = (*PACKAGES, "shap")
 
 
-def what_lacks(purpose: str) -> str | None:
+def what_lacks(purpose: str, packages: tuple[str, ...] = PACKAGES) -> str | None:
     """Return what to say where packages that the native model needs are not installed, or None."""
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if not missing:
         return None
     return (
@@ -76,7 +77,7 @@ class Explainer:
         RefusedError
             If there are none for this kind of model, or packages are lacking.
         """
-        if (lack := what_lacks("Explanations need")) is not None:
+        if (lack := what_lacks("Explanations need", TO_EXPLAIN)) is not None:
             raise RefusedError(lack)
         from evergreen.training.explanation import column_shap_values
         from evergreen.training.shap_values import NoShapError
