@@ -104,17 +104,17 @@ class Bundle:
     @cached_property
     def contract(self) -> Contract:
         """What every column promises."""
-        return _read_value(Contract, self.folder / "contract.json")
+        return read_value(Contract, self.folder / "contract.json")
 
     @cached_property
     def profile(self) -> Profile:
         """The reference distributions."""
-        return _read_value(Profile, self.folder / "profile.json")
+        return read_value(Profile, self.folder / "profile.json")
 
     @cached_property
     def figures(self) -> Figures:
         """The figures on the holdout."""
-        return _read_value(Figures, self.folder / "metrics.json")
+        return read_value(Figures, self.folder / "metrics.json")
 
     @cached_property
     def golden(self) -> pd.DataFrame:
@@ -128,7 +128,7 @@ class Bundle:
         """How the graph's answers compare with the model's; None where there is no graph."""
         if PARITY not in self.manifest.files:
             return None
-        return _read_value(Parity, self.folder / PARITY)
+        return read_value(Parity, self.folder / PARITY)
 
     @property
     def card(self) -> str:
@@ -255,10 +255,11 @@ def _read_manifest(folder: Path, title: str) -> Manifest:
             f"{title} has format {found!r}; this version reads format {FORMAT}. Use the version "
             "that wrote it, or train again."
         )
-    return _read_value(Manifest, path, text)
+    return read_value(Manifest, path, text)
 
 
-def _read_value(kind: type[V], path: Path, text: str | None = None) -> V:
+def read_value(kind: type[V], path: Path, text: str | None = None) -> V:
+    """Read a part of a bundle; raise `InputError` where it is another version's."""
     try:
         return kind.model_validate_json(path.read_bytes() if text is None else text)
     except OSError as error:

@@ -15,10 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from evergreen.data.contract import Contract
 from evergreen.errors import InputError, RefusedError
 from evergreen.paths import Home
 from evergreen.promotion import plan_tag, versions
-from evergreen.promotion.bundle import Bundle, open_bundle
+from evergreen.promotion.bundle import Bundle, open_bundle, read_value
 from evergreen.promotion.decision_lock import decision_lock
 from evergreen.promotion.decisions import carry_out, is_overtaken, is_recent_elsewhere, void
 from evergreen.promotion.promotion_log import Entry, Intended, PromotionLog
@@ -123,6 +124,13 @@ class Registry:
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         return open_bundle(target)
+
+    def contract(self, name: str, version: str) -> Contract:
+        """Return the contract of a version. Raises as `fetch_bundle` does."""
+        with self._store() as client, tempfile.TemporaryDirectory() as folder:
+            model = self._required(client, name, version)
+            file = versions.download_contract(self.tracking_uri, model, Path(folder))
+            return read_value(Contract, file)
 
     def register(
         self, name: str, bundle: Bundle, run_id: str, tags: Mapping[str, str] | None = None

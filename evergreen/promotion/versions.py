@@ -112,6 +112,12 @@ def download(tracking_uri: str, model: RegisteredModel, folder: Path) -> Path:
         ) from error
 
 
+def download_contract(tracking_uri: str, model: RegisteredModel, folder: Path) -> Path:
+    """Copy a version's ``contract.json`` alone into ``folder``, and return where it is."""
+    part = f"{model.bundle_uri.rstrip('/')}/contract.json"
+    return download(tracking_uri, model.model_copy(update={"bundle_uri": part}), folder)
+
+
 def remove_leftovers(client: MlflowClient, name: str, spared: Collection[str]) -> list[str]:
     """Remove versions that no decision knows, and uploads that became no version.
 
