@@ -14,6 +14,7 @@ from evergreen.data.quality_config import Check as Check  # noqa: PLC0414  (re-e
 from evergreen.data.quality_config import QualityConfig as QualityConfig  # noqa: PLC0414  (re-export)
 from evergreen.data.quality_config import Severity as Severity  # noqa: PLC0414  (re-export)
 from evergreen.data.source_config import Source, source_from_shorthand
+from evergreen.deployment.settings import DeployConfig
 from evergreen.durations import Duration
 from evergreen.serving.settings import ServingConfig
 from evergreen.values import Value
@@ -304,6 +305,7 @@ class UseCase(Value):
     gate: GateConfig = Field(GateConfig(), description="What a challenger must show.")
     serving: ServingConfig = Field(ServingConfig(), description="What the API takes and limits.")
     batch: BatchConfig = Field(BatchConfig(), description="What is scored as a table.")
+    deploy: DeployConfig = Field(DeployConfig(), description="Where servers listen.")
 
     @model_validator(mode="after")
     def _parts_agree(self) -> UseCase:
