@@ -18,7 +18,7 @@ from evergreen import __version__
 from evergreen.errors import ExitCode, InputError
 from evergreen.paths import Home
 
-PIPELINES = ("train", "deploy")
+PIPELINES = ("train", "deploy", "batch")
 EPILOG = """\
 exit codes:
   0 done    1 a gate or quality check said no    2 bad input or configuration
@@ -29,7 +29,10 @@ examples:
   python run.py --pipeline train --config configs/iris.yaml --set training.trials=5
   python run.py --pipeline train --json | jq .verdict
   python run.py --approve wine
+  python run.py --traffic challenger=10 --config configs/wine.yaml
+  python run.py --rollback --reason "worse in service"
   python run.py --pipeline deploy --config configs/wine.yaml
+  python run.py --pipeline batch --source new.parquet --output scored.parquet
 """
 
 
@@ -65,6 +68,18 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     act.add_argument("--pipeline", choices=PIPELINES, help="the pipeline to run")
     act.add_argument("--approve", metavar="NAME", help="make the waiting challenger champion")
     act.add_argument("--reject", metavar="NAME", help="turn the waiting challenger down")
+    act.add_argument(
+        "--traffic",
+        metavar="PLAN",
+        help="what the challenger of --config gets: challenger=PERCENT, shadow, canary or off",
+    )
+    act.add_argument(
+        "--rollback", action="store_true", help="make the version before champion of --config again"
+    )
+    act.add_argument(
+        "--compare", action="store_true", help="compare champion and challenger by their feedback"
+    )
+    act.add_argument("--history", action="store_true", help="show who decided what on --config")
     act.add_argument("--status", action="store_true", help="show what serves where")
     act.add_argument("--undeploy", action="store_true", help="stop what was deployed of --config")
     act.add_argument(
@@ -92,16 +107,30 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     how.add_argument(
         "--train-if-needed", action="store_true", help="deploy: train first if there is no champion"
     )
-    how.add_argument("--reason", default="", help="why, for --reject (kept in the promotion log)")
+    how.add_argument("--source", metavar="TABLE", help="batch: score this instead of batch.source")
+    how.add_argument("--output", metavar="PLACE", help="batch: path, or URL#TABLE, of predictions")
+    how.add_argument("--overwrite", action="store_true", help="batch: replace an output")
+    how.add_argument("--to", metavar="VERSION", help="rollback: to this version")
+    how.add_argument(
+        "--reason",
+        default="",
+        help="why, for --reject, --rollback and --traffic (kept in the promotion log)",
+    )
     show = parser.add_argument_group("what to show")
     show.add_argument("--json", action="store_true", help="one JSON object on standard output")
     show.add_argument("--quiet", action="store_true", help="only the verdict")
     show.add_argument("--verbose", action="store_true", help="also what ZenML and MLflow say")
     options = parser.parse_args(words)
-    if options.reason and not options.reject:
-        parser.error("--reason goes with --reject")
+    if options.reason and not (options.reject or options.rollback or options.traffic):
+        parser.error("--reason goes with --reject, --rollback or --traffic")
+    if options.to is not None and not options.rollback:
+        parser.error("--to goes with --rollback")
     if options.train_if_needed and options.pipeline != "deploy":
         parser.error("--train-if-needed goes with --pipeline deploy")
+    if options.pipeline != "batch":
+        for name in ("source", "output", "overwrite"):
+            if getattr(options, name):
+                parser.error(f"--{name} goes with --pipeline batch")
     if options.quiet and options.verbose:
         parser.error("--quiet and --verbose exclude each other")
     options.command = shlex.join(["python", "run.py", *words])
@@ -122,17 +151,42 @@ def dispatch(options: argparse.Namespace) -> int:
         from pipelines.approval import decide
 
         return decide(options)
-    if options.status or options.undeploy or options.pipeline == "deploy":
-        from pipelines import deployment_run as deployment
+    if options.traffic is not None:
+        from pipelines.traffic import change
 
-        if options.status:
-            return deployment.run_status(options)
-        if options.undeploy:
-            return deployment.run_undeploy(options)
-        return deployment.run_deployment(options)
+        return change(options)
+    if options.rollback:
+        from pipelines.rollback import run_rollback
+
+        return run_rollback(options)
+    if options.history:
+        from pipelines.history import run_history
+
+        return run_history(options)
+    if options.compare:
+        from pipelines.comparison import run_comparison
+
+        return run_comparison(options)
+    if options.status or options.undeploy or options.pipeline == "deploy":
+        return deploy(options)
+    if options.pipeline == "batch":
+        from pipelines.batch_run import run_batch_scoring
+
+        return run_batch_scoring(options)
     from pipelines.training_run import run_training
 
     return run_training(options)
+
+
+def deploy(options: argparse.Namespace) -> int:
+    """Deploy, take down, or show what serves."""
+    from pipelines import deployment_run as deployment
+
+    if options.status:
+        return deployment.run_status(options)
+    if options.undeploy:
+        return deployment.run_undeploy(options)
+    return deployment.run_deployment(options)
 
 
 def emit(content: dict[str, dict[str, str]], options: argparse.Namespace) -> int:

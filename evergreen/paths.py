@@ -68,6 +68,11 @@ class Home:
         return self.root / "locks"
 
     @property
+    def batch(self) -> Path:
+        """Folder of batch predictions that were given no other place."""
+        return self.root / "batch"
+
+    @property
     def scratch(self) -> Path:
         """Folder of files that only the present run needs."""
         return self.root / "tmp"

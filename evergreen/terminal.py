@@ -24,6 +24,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from evergreen.batch.outcome import RowProgress
 from evergreen.outcome import TrainingOutcome
 from evergreen.promotion.registration import Registration
 from evergreen.training.progress import Progress
@@ -68,6 +69,7 @@ class LiveView:
         self._enabled = enabled and self.console.is_terminal
         self._stages: list[tuple[str, float, float | None]] = []
         self._candidates: dict[str, Progress] = {}
+        self._rows: RowProgress | None = None
         self._live: Live | None = None
 
     def __enter__(self) -> LiveView:
@@ -88,8 +90,11 @@ class LiveView:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, news: str | Progress) -> None:
-        """Take the title of a new stage, or the progress of a candidate."""
+    def show(self, news: str | Progress | RowProgress) -> None:
+        """Take the title of a new stage, or the progress of a candidate or of scored rows."""
+        if isinstance(news, RowProgress):
+            self._rows = news
+            return
         if isinstance(news, Progress):
             self._candidates[news.candidate] = news
             return
@@ -117,6 +122,8 @@ class LiveView:
                 lines.append(Padding(spinner, (0, 0, 0, 2)))
                 if self._candidates and not all(p.done for p in self._candidates.values()):
                     lines.append(self._candidate_table())
+                if self._rows is not None:
+                    lines.append(_row_line(self._rows))
         return Group(*lines)
 
     def _candidate_table(self) -> Table:
@@ -131,6 +138,17 @@ class LiveView:
                 Text(state, style="red" if progress.error else "dim"),
             )
         return table
+
+
+def _row_line(progress: RowProgress) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    rows, rate = f"{progress.rows:,} rows", Text(f"{progress.rows_per_second:,.0f} rows/s", "dim")
+    if progress.total:
+        bar = ProgressBar(total=progress.total, completed=progress.rows, width=24)
+        table.add_row("     ", bar, f"{progress.rows:,}/{progress.total:,} rows", rate)
+    else:
+        table.add_row("     ", rows, rate)
+    return table
 
 
 _VERDICTS = {

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PIPELINES = {
     "train": "From a YAML file to a registered, judged model.",
     "deploy": "From a champion to servers that answer as it does.",
+    "batch": "From a table and a champion to a prediction for every row.",
 }
 
 

@@ -57,8 +57,10 @@ def prepare_home(home: Home) -> None:
 
 
 @contextmanager
-def exclusive(home: Home, name: str) -> Iterator[None]:
-    """Hold the lock of the use case ``name``; the operating system frees it when the process dies.
+def exclusive(
+    home: Home, name: str, why: str = "two at once would compete for the same champion."
+) -> Iterator[None]:
+    """Hold the lock ``name`` (of a use case); the operating system frees it when the process dies.
 
     Raises
     ------
@@ -72,8 +74,7 @@ def exclusive(home: Home, name: str) -> Iterator[None]:
     except Timeout:
         holder = note.read_text(encoding="utf-8").strip() if note.exists() else "another process"
         raise UnreachableError(
-            f"Another run of {name!r} is under way ({holder}). "
-            "Wait for it, or end it; two at once would compete for the same champion."
+            f"Another run of {name!r} is under way ({holder}). Wait for it, or end it; {why}"
         ) from None
     try:
         since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -194,10 +195,11 @@ def prepare_tracking(use_case: UseCase) -> None:
         prepare_store(home, use_case.name)
 
 
-def mend_stale_runs(use_case: UseCase) -> None:
-    """Mark runs as failed that a killed process left `running`.
+def mend_stale_runs(use_case: UseCase, tag: str | None = None) -> None:
+    """Mark runs as failed that a killed process left `running`: those with ``tag``.
 
-    The caller holds the use case's lock, so no such run can be alive on this machine.
+    By default that is the use case's name. The caller holds the lock of the same name, so no such
+    run can be alive on this machine.
     """
     from zenml.client import Client
     from zenml.enums import ExecutionStatus
@@ -205,7 +207,9 @@ def mend_stale_runs(use_case: UseCase) -> None:
 
     client = Client()
     for status in (ExecutionStatus.RUNNING, ExecutionStatus.INITIALIZING):
-        for run in client.list_pipeline_runs(status=status.value, tags=[use_case.name], size=100):
+        for run in client.list_pipeline_runs(
+            status=status.value, tags=[tag or use_case.name], size=100
+        ):
             client.zen_store.update_run(
                 run.id,
                 PipelineRunUpdate(

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 
 from zenml.logger import get_logger
 
+from evergreen.batch.outcome import RowProgress
 from evergreen.training.progress import Progress
 
-Listener = Callable[[str | Progress], None]
+News = str | Progress | RowProgress
+Listener = Callable[[News], None]
 
 logger = get_logger(__name__)
 _listeners: list[Listener] = []
@@ -29,8 +31,8 @@ def listening(listener: Listener) -> Iterator[None]:
         _listeners.remove(listener)
 
 
-def announce(news: str | Progress) -> None:
-    """Tell the listeners what happens now: a stage's title, or a candidate's progress."""
+def announce(news: News) -> None:
+    """Tell the listeners what happens now: a stage's title, or how far it has come."""
     if not _listeners:
         logger.info("%s", news)
     for listener in _listeners:

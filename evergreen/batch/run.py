@@ -23,13 +23,15 @@ from evergreen.batch.database import DatabaseSink
 from evergreen.batch.files import FileSink, flat
 from evergreen.batch.outcome import BatchResult, RowProgress
 from evergreen.batch.scoring import Layout, Scored, Scorer, make_layout
-from evergreen.batch.settings import BatchConfig, Output, SqlOutput, policies
+from evergreen.batch.settings import BatchConfig, Output, SqlOutput, output_of, policies
 from evergreen.batch.sink import Chunk, Kept, Key, Sink
+from evergreen.config import UseCase
 from evergreen.data.source_config import Source, SqlSource
 from evergreen.data.sources import describe_source
 from evergreen.data.sources.environment import Environment
 from evergreen.data.sources.streams import TableStream, evenly, open_stream
 from evergreen.errors import InputError
+from evergreen.paths import Home
 from evergreen.serving.runtime import Runtime
 from evergreen.serving.settings import ServingConfig
 
@@ -62,6 +64,19 @@ class BatchJob:
     def threads(self) -> int:
         """How many chunks are scored at once."""
         return self.batch.threads or len(os.sched_getaffinity(0))
+
+
+def batch_job(use_case: UseCase, runtime: Runtime, version: str, home: Home) -> BatchJob:
+    """Return what a use case says is to be scored."""
+    return BatchJob(
+        source=use_case.batch.source or use_case.data.source,
+        output=output_of(use_case.batch, home.batch / use_case.name),
+        batch=use_case.batch,
+        serving=use_case.serving,
+        runtime=runtime,
+        version=version,
+        records=home.batch / "records",
+    )
 
 
 def run_batch(job: BatchJob, listener: Listener = lambda _: None) -> BatchResult:

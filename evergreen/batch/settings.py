@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -139,3 +140,10 @@ def policies(batch: BatchConfig, serving: ServingConfig) -> ServingConfig:
         if getattr(batch, name) is not None
     }
     return serving.model_copy(update=own)
+
+
+def output_of(batch: BatchConfig, folder: Path) -> ParquetOutput | CsvOutput | SqlOutput:
+    """Return where predictions go: by default a Parquet file in ``folder``."""
+    if batch.output is not None:
+        return batch.output
+    return ParquetOutput(path=str(folder / "predictions.parquet"))

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from evergreen.batch.settings import CsvOutput, Output, ParquetOutput, SqlOutput
 from evergreen.config import UseCase
 from evergreen.data.source_config import CsvSource, ParquetSource, Source, SqlSource
 from evergreen.errors import InputError
@@ -152,21 +153,39 @@ def _label(file: Path) -> str:
 
 
 def _anchor(use_case: UseCase, document: Document, file: Path) -> UseCase:
-    """Make the source's path absolute."""
-    place = document.place(("data", "source", "path"))
-    folder = Path.cwd() if place.label == "--set" else file.resolve().parent
-    source = _anchored(use_case.data.source, folder)
-    return use_case.model_copy(update={"data": use_case.data.model_copy(update={"source": source})})
+    """Make the paths of sources and outputs absolute."""
+
+    def folder(*keys: str) -> Path:
+        written = [document.place((*keys, "path")), document.place(keys)]
+        return Path.cwd() if any(p.label == "--set" for p in written) else file.resolve().parent
+
+    data, batch = use_case.data, use_case.batch
+    data = data.model_copy(update={"source": _anchored(data.source, folder("data", "source"))})
+    changed: dict[str, Any] = {}
+    if batch.source is not None:
+        changed["source"] = _anchored(batch.source, folder("batch", "source"))
+    if batch.output is not None:
+        changed["output"] = _anchored(batch.output, folder("batch", "output"))
+        if batch.rejected is not None and not isinstance(batch.output, SqlOutput):
+            changed["rejected"] = _absolute(batch.rejected, folder("batch", "rejected"))
+    batch = batch.model_copy(update=changed)
+    return use_case.model_copy(update={"data": data, "batch": batch})
 
 
-def _anchored(source: Source, folder: Path) -> Source:
-    match source:
+def _anchored(place: Source | Output, folder: Path) -> Source | Output:
+    match place:
         case CsvSource(path=path) | ParquetSource(path=path):
             if "://" in path or path.startswith("$("):
-                return source
-            absolute = os.path.normpath(folder / _expand_user(path))
-            return source.model_copy(update={"path": absolute})
-        case SqlSource(url=url) if found := _SQLITE_FILE.fullmatch(url):
+                return place
+            return place.model_copy(update={"path": os.path.normpath(folder / _expand_user(path))})
+        case CsvOutput(path=path) | ParquetOutput(path=path):
+            return place.model_copy(update={"path": _absolute(path, folder)})
+        case SqlSource(url=url) | SqlOutput(url=url) if found := _SQLITE_FILE.fullmatch(url):
             absolute = os.path.normpath(folder / _expand_user(found[2]))
-            return source.model_copy(update={"url": found[1] + absolute})
-    return source
+            return place.model_copy(update={"url": found[1] + absolute})
+    return place
+
+
+def _absolute(path: str, folder: Path) -> str:
+    """Return an absolute path; the slash that means a folder stays."""
+    return os.path.normpath(folder / _expand_user(path)) + "/" * path.endswith("/")

@@ -78,6 +78,7 @@ SECTIONS = [
     ("`gate`: good enough?", "GateConfig"),
     ("`serving`: the API", "ServingConfig"),
     ("Prediction log", "PredictionLogConfig"),
+    ("`batch`: scoring whole tables", "BatchConfig"),
 ]
 
 

@@ -1,0 +1,75 @@
+"""Find the model that scores, and score a table with it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from zenml import log_metadata, step
+from zenml.client import Client
+
+from evergreen.batch.outcome import BatchResult
+from evergreen.batch.run import batch_job, run_batch
+from evergreen.config import UseCase
+from evergreen.data.sources import describe_source
+from evergreen.errors import InputError
+from evergreen.paths import Home
+from evergreen.serving.artifacts import bundle_folder
+from evergreen.serving.registry_reader import Located, locate, open_registry
+from evergreen.serving.runtime import load_runtime
+from evergreen.values import Value
+from steps.announcements import announce
+
+
+class ScoringModel(Value):
+    """The version that scores, and where its bundle lies."""
+
+    name: str
+    version: str
+    source: str
+
+
+def tracking_uri() -> str:
+    """Return the address of the active stack's MLflow."""
+    tracker = Client().active_stack.experiment_tracker
+    if tracker is None:
+        raise InputError("The active stack has no experiment tracker: zenml stack set local")
+    return str(tracker.get_tracking_uri())  # type: ignore[attr-defined]
+
+
+@step(enable_cache=False)
+def find_model(use_case: UseCase) -> Annotated[ScoringModel, "scoring_model"]:
+    """Look up which version an alias names, or the one that was asked for."""
+    announce("Look up the model")
+    batch = use_case.batch
+    found = locate(
+        open_registry(tracking_uri()), use_case.name, alias=batch.alias, version=batch.version
+    )
+    return ScoringModel(name=found.name, version=found.version, source=found.source)
+
+
+@step(enable_cache=False, enable_artifact_visualization=False)
+def score_table(model: ScoringModel, use_case: UseCase) -> Annotated[BatchResult, "batch_result"]:
+    """Score the table, going on where an earlier run was broken off."""
+    home = Home.locate()
+    announce(f"Load version {model.version}")
+    located = Located(model.name, model.version, model.source)
+    cache = home.root / "serving" / "bundles"
+    folder = bundle_folder(open_registry(tracking_uri()), located, cache)
+    job = batch_job(use_case, load_runtime(folder, model.version), model.version, home)
+    announce(f"Score {describe_source(job.source)}")
+    result = run_batch(job, announce)
+    log_metadata(
+        {
+            "rows": result.rows,
+            "rejected": result.rejected,
+            "flagged": result.flagged,
+            "resumed_rows": result.resumed_rows,
+            "seconds": result.seconds,
+            "rows_per_second": result.rows_per_second,
+            "model_version": result.version,
+            "source": result.source,
+            "output": result.output,
+            "rejected_output": result.rejected_output or "",
+        }
+    )
+    return result
