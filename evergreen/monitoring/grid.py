@@ -12,7 +12,6 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -61,6 +60,8 @@ class Grid:
             return np.zeros(self.bins, dtype=np.float32)
         middle = (np.cumsum(self.counts) - self.counts / 2) / total
         edge = 0.5 / (total + 1)
+        from scipy.special import ndtri  # a server reads profiles without scipy
+
         return np.asarray(ndtri(np.clip(middle, edge, 1 - edge)), dtype=np.float32)
 
     def _codes(self, values: FloatArray) -> npt.NDArray[np.int32]:
