@@ -16,6 +16,7 @@ from evergreen.data.quality_config import Severity as Severity  # noqa: PLC0414 
 from evergreen.data.source_config import Source, source_from_shorthand
 from evergreen.deployment.settings import DeployConfig
 from evergreen.durations import Duration
+from evergreen.monitoring.settings import MonitoringConfig
 from evergreen.serving.settings import ServingConfig
 from evergreen.values import Value
 
@@ -306,6 +307,9 @@ class UseCase(Value):
     serving: ServingConfig = Field(ServingConfig(), description="What the API takes and limits.")
     batch: BatchConfig = Field(BatchConfig(), description="What is scored as a table.")
     deploy: DeployConfig = Field(DeployConfig(), description="Where servers listen.")
+    monitoring: MonitoringConfig = Field(
+        MonitoringConfig(), description="What counts as drift, and what is done about it."
+    )
 
     @model_validator(mode="after")
     def _parts_agree(self) -> UseCase:

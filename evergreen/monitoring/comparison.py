@@ -27,13 +27,14 @@ from evergreen.monitoring.reference import (
     PredictionReference,
     Sample,
     Structure,
+    comparison_of,
 )
 from evergreen.monitoring.sample import RowSample
 from evergreen.monitoring.scores import ScoreSums, fisher_spread
 from evergreen.monitoring.window import reconstruction_errors
 
 if TYPE_CHECKING:
-    from evergreen.monitoring.profile import ColumnProfile
+    from evergreen.monitoring.profile import ColumnProfile, Profile
     from evergreen.training.predictions import Predictions
 
 FloatArray = npt.NDArray[np.float64]
@@ -74,6 +75,27 @@ def make_comparison(
         **_outputs(predictions),
     }
     return Comparison(key=_key(made), **made)
+
+
+def accept_drift(
+    reference: Profile,
+    table: Mapping[str, pa.Array],
+    columns: Sequence[ColumnProfile],
+    predictions: Predictions,
+) -> Profile:
+    """Return the reference with the data of newer rows: drift that was looked into and accepted.
+
+    What the model promised stays: losses and calibration are those of its holdout, so that
+    accepting new inputs never hides that the model became worse.
+    """
+    old = comparison_of(reference)
+    new = make_comparison(table, columns, predictions)
+    kept = new.model_copy(update={"loss": old.loss, "calibration": old.calibration})
+    made = {name: getattr(kept, name) for name in Comparison.model_fields if name != "key"}
+    comparison = kept.model_copy(update={"key": _key(made)})
+    return reference.model_copy(
+        update={"rows": new.rows, "columns": tuple(columns), "comparison": comparison}
+    )
 
 
 def grid_of(values: FloatArray) -> Grid:

@@ -69,7 +69,7 @@ class EffectConfig(Value):
     loss: Effect = Field(
         0.05, description="Rise of the mean loss, in standard deviations of the reference's."
     )
-    estimate: Effect = Field(0.02, description="Drop of the estimated accuracy.")
+    estimate: Effect = Field(0.02, description="Rise of the estimated error rate.")
 
 
 class RetrainConfig(Value):
@@ -80,7 +80,7 @@ class RetrainConfig(Value):
     )
     max_rows: int = Field(50_000, ge=20, description="The newest labelled rows at most.")
     growth: float = Field(
-        3.0, gt=1, description="Retrain once more when the rows after a change grew so many times."
+        4.0, gt=1, description="Retrain once more when the rows after a change grew so many times."
     )
     recheck_rows: Rows = Field(
         1000, description="Newest labelled rows that the gate compares champion and challenger on."

@@ -48,6 +48,8 @@ def shown(default) -> str:
         return f"`{str(default).lower()}`"
     if isinstance(default, list):
         return f"`[{', '.join(map(str, default))}]`"
+    if isinstance(default, str) and (hours := re.fullmatch(r"PT(\d+)H", default)):
+        return f"`{hours[1]}h`"
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
 
 
@@ -79,6 +81,11 @@ SECTIONS = [
     ("`serving`: the API", "ServingConfig"),
     ("Prediction log", "PredictionLogConfig"),
     ("`batch`: scoring whole tables", "BatchConfig"),
+    ("`monitoring`: drift, and what is done about it", "MonitoringConfig"),
+    ("The window", "WindowConfig"),
+    ("Levels", "LevelConfig"),
+    ("Effects", "EffectConfig"),
+    ("Retraining", "RetrainConfig"),
 ]
 
 
