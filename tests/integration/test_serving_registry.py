@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 import tempfile
@@ -14,18 +13,17 @@ import pytest
 from evergreen.data.contract import Column
 from evergreen.errors import InputError, UnreachableError
 from evergreen.paths import Home
-from evergreen.promotion.bundle import MANIFEST
-from evergreen.promotion.promotion_log import PromotionLog
-from evergreen.promotion.registry import Registry
 from evergreen.promotion.store import prepare_store
 from evergreen.serving.artifacts import bundle_folder
 from evergreen.serving.holder import ModelHolder, require_compatible
-from evergreen.serving.registry_reader import locate, open_registry
+from evergreen.serving.registry_reader import ModelState, locate, open_registry
 from evergreen.serving.registry_tables import TableRegistry
 from evergreen.serving.runtime import load_runtime
+from evergreen.serving.traffic import TAG
 from evergreen.serving.watcher import Watcher, load_folder
 from tests.support.mlflow_servers import stop, tracking_server
 from tests.support.models import small_contract, write_small_bundle
+from tests.support.stores import BROKEN, Store, corrupt
 from tests.support.verdicts import verdict
 
 
@@ -44,26 +42,6 @@ def bundles(tmp_path_factory):
 def template(tmp_path_factory):
     home = Home(tmp_path_factory.mktemp("store"))
     return home, prepare_store(home, "boats")
-
-
-class Store:
-    """A store of a test's own, and what a training does to it."""
-
-    def __init__(self, uri: str, experiment: str, log: Path, locks: Path) -> None:
-        self.uri = uri
-        self.registry = Registry(uri, PromotionLog(f"sqlite:///{log}"), locks)
-        self.client = self.registry.client
-        self.run = self.client.create_run(experiment).info.run_id
-
-    def add(self, bundle, alias: str | None = "champion", name: str = "boats") -> str:
-        version = self.registry.register(name, bundle, self.run)
-        if alias is not None:
-            self.client.set_registered_model_alias(name, alias, version)
-        return version
-
-    def files(self, version: str) -> Path:
-        source = self.client.get_model_version("boats", version).source
-        return Path(source.removeprefix("file://"))
 
 
 @pytest.fixture
@@ -199,44 +177,6 @@ def test_a_fixed_version_stays(store, bundles, follow):
     assert (watcher.holder.current.version, watcher.holder.current.alias) == ("1", None)
 
 
-def _corrupt(folder):
-    (folder / "contract.json").write_bytes((folder / "contract.json").read_bytes() + b" ")
-
-
-def _wrong_checksum(folder):
-    manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["files"]["card.md"] = "0" * 64
-    (folder / MANIFEST).write_text(json.dumps(manifest))
-
-
-def _golden_mismatch(folder):
-    import hashlib
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = folder / "golden.parquet"
-    table = pq.read_table(path)
-    name = "evergreen.probability.calm"
-    turned = pa.array([1 - value for value in table[name].to_pylist()])
-    table = table.set_column(table.schema.get_field_index(name), name, turned)
-    pq.write_table(table.replace_schema_metadata(pq.read_schema(path).metadata), path)
-    manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["files"]["golden.parquet"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    (folder / MANIFEST).write_text(json.dumps(manifest))
-
-
-BROKEN = {
-    "a corrupt file": (_corrupt, "damaged: contract.json is not the file that was written"),
-    "a wrong checksum": (_wrong_checksum, "damaged: card.md is not the file that was written"),
-    "a missing file": (lambda f: (f / "profile.json").unlink(), "profile.json is missing"),
-    "no manifest": (lambda f: (f / MANIFEST).unlink(), "it has no manifest.json"),
-    "a torn manifest": (lambda f: (f / MANIFEST).write_text("{"), "manifest.json is no JSON"),
-    "other answers": (_golden_mismatch, "does not give the answers that it gave at training"),
-    "nothing at all": (shutil.rmtree, "The bundle is missing"),
-}
-
-
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_broken_bundle_never_becomes_current(store, bundles, follow, how, tmp_path, caplog):
     store.add(bundles["first"])
@@ -270,7 +210,7 @@ def test_a_process_that_replaces_another_starts_with_what_served_last(
     memory = tmp_path / "served.json"
     follow(memory=memory)
     folder = store.files(store.add(bundles["second"]))
-    _corrupt(folder)
+    corrupt(folder)
     with pytest.raises(InputError, match="damaged"):
         follow()
     watcher = follow(memory=memory)
@@ -376,6 +316,10 @@ def test_a_tracking_server_is_followed(bundles, tmp_path, monkeypatch):
         located = locate(reader, "boats")
         assert located.version == "2"
         assert located.source.startswith("mlflow-artifacts:")
+        assert reader.state("boats") == ModelState({"champion": "2"})
+        store.client.set_registered_model_tag("boats", "another", "tag")
+        store.client.set_registered_model_tag("boats", TAG, "a plan")
+        assert reader.state("boats") == ModelState({"champion": "2"}, "a plan")
         cache = tmp_path / "cache"
         found = bundle_folder(reader, located, cache)
         assert {path.name for path in found.iterdir()} == {
