@@ -139,34 +139,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 def dispatch(options: argparse.Namespace) -> int:
     """Carry out what the options ask for. Imports wait until they are needed."""
-    if options.list:
-        from pipelines.overview import overview
-
-        return emit(overview(), options)
-    if options.doctor:
-        from stacks.doctor import examine
-
-        return examine(as_json=options.json)
-    if options.approve or options.reject:
-        from pipelines.approval import decide
-
+    if options.list or options.doctor or options.history or options.compare:
+        return show(options)
+    if options.approve or options.reject or options.traffic is not None or options.rollback:
         return decide(options)
-    if options.traffic is not None:
-        from pipelines.traffic import change
-
-        return change(options)
-    if options.rollback:
-        from pipelines.rollback import run_rollback
-
-        return run_rollback(options)
-    if options.history:
-        from pipelines.history import run_history
-
-        return run_history(options)
-    if options.compare:
-        from pipelines.comparison import run_comparison
-
-        return run_comparison(options)
     if options.status or options.undeploy or options.pipeline == "deploy":
         return deploy(options)
     if options.pipeline == "batch":
@@ -176,6 +152,40 @@ def dispatch(options: argparse.Namespace) -> int:
     from pipelines.training_run import run_training
 
     return run_training(options)
+
+
+def decide(options: argparse.Namespace) -> int:
+    """Carry out a person's decision on which version answers what."""
+    if options.traffic is not None:
+        from pipelines.traffic import change
+
+        return change(options)
+    if options.rollback:
+        from pipelines.rollback import run_rollback
+
+        return run_rollback(options)
+    from pipelines import approval
+
+    return approval.decide(options)
+
+
+def show(options: argparse.Namespace) -> int:
+    """Show what there is, what is wrong, what was decided, or what came of it."""
+    if options.list:
+        from pipelines.overview import overview
+
+        return emit(overview(), options)
+    if options.doctor:
+        from stacks.doctor import examine
+
+        return examine(as_json=options.json)
+    if options.history:
+        from pipelines.history import run_history
+
+        return run_history(options)
+    from pipelines.comparison import run_comparison
+
+    return run_comparison(options)
 
 
 def deploy(options: argparse.Namespace) -> int:

@@ -10,12 +10,11 @@ from contextlib import ExitStack
 from evergreen.config import NAME
 from evergreen.errors import ExitCode, InputError
 from evergreen.paths import Home
-from evergreen.promotion.promotion_log import PromotionLog
 from evergreen.promotion.registration import Registration
-from evergreen.promotion.registry import Registry
 from evergreen.provenance import current_user
 from evergreen.terminal import redirected_output, show_decision
 from pipelines import session
+from pipelines.decision_session import open_registry
 
 
 def decide(options: argparse.Namespace) -> int:
@@ -58,17 +57,6 @@ def valid_name(name: str) -> str:
     if not re.fullmatch(NAME, name):
         raise InputError(f"{name!r} is no name of a use case; give the name that its YAML states.")
     return name
-
-
-def open_registry(home: Home) -> Registry:
-    """Return the registry of the active stack's MLflow; raise `InputError` before any training."""
-    uri = session.tracking_uri()
-    if uri == home.mlflow_uri and not home.mlflow_database.exists():
-        raise InputError(
-            f"No model was trained in {home.root} yet, so none waits. "
-            "Train one: python run.py --pipeline train"
-        )
-    return Registry(uri, PromotionLog(home.database_url))
 
 
 def as_json(options: argparse.Namespace, outcome: Registration) -> str:

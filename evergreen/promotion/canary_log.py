@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
 
 from evergreen.data.contract import Contract
-from evergreen.errors import UnreachableError
 from evergreen.promotion.canary_decision import Arm
 from evergreen.serving.arms import CHALLENGER, CHALLENGER_FAILED, CHAMPION
+from evergreen.serving.log_reading import reading
 from evergreen.serving.log_tables import PREDICTIONS, connect, moment, seconds, shown
 
 PART: Final = 10_000  # rows that are read at once
@@ -49,7 +46,7 @@ class CanaryLog:
             If the database cannot be read.
         """
         gathered = {CHAMPION: _Gathered(self._contract), CHALLENGER: _Gathered(self._contract)}
-        with self._connection() as connection:
+        with reading(self._engine, self._address) as connection:
             if connection is not None:
                 failed = set(connection.execute(self._failures(since)).scalars())
                 rows = connection.execution_options(yield_per=PART).execute(
@@ -95,23 +92,6 @@ class CanaryLog:
             PREDICTIONS.c.model == self._contract.use_case,
             PREDICTIONS.c.time >= moment(since.timestamp(), self._engine),
         )
-
-    @contextmanager
-    def _connection(self) -> Iterator[sa.Connection | None]:
-        """Yield a connection, or None where nothing was ever logged."""
-        try:
-            url = self._engine.url
-            if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
-                yield None
-                return
-            with self._engine.execution_options(reading=True).connect() as connection:
-                known = sa.inspect(connection).has_table(PREDICTIONS.name)
-                yield connection if known else None
-        except (DBAPIError, OSError) as error:
-            reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-            raise UnreachableError(
-                f"The prediction log at {self._address} cannot be read: {reason}."
-            ) from error
 
 
 class _Gathered:

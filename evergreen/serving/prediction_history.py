@@ -6,21 +6,18 @@ For monitoring: NumPy arrays by the contract's types, without pandas, in parts o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
 
 from evergreen.data.contract import Column, Contract
-from evergreen.errors import UnreachableError
 from evergreen.serving.arms import SHADOW
+from evergreen.serving.log_reading import reading
 from evergreen.serving.log_tables import FEEDBACK, PREDICTIONS, connect, moment, seconds, shown
 
 Array = npt.NDArray[Any]
@@ -108,7 +105,7 @@ class PredictionHistory:
         """Return how many answered predictions a time span holds; raises as `window` does."""
         where = self._conditions(since, until, None, None)
         query = sa.select(sa.func.count()).select_from(PREDICTIONS).where(*where)
-        with self._connection() as connection:
+        with reading(self._engine, self._address) as connection:
             return 0 if connection is None else int(connection.execute(query).scalar_one())
 
     def close(self) -> None:
@@ -158,28 +155,11 @@ class PredictionHistory:
             .order_by(*(column.desc() for column in order))
             .limit(last)
         )
-        with self._connection() as connection:
+        with reading(self._engine, self._address) as connection:
             if connection is not None:
                 streamed = connection.execution_options(yield_per=PART).execute(query)
                 for part in streamed.partitions():
                     yield from part
-
-    @contextmanager
-    def _connection(self) -> Iterator[sa.Connection | None]:
-        """Yield a connection, or None where nothing was ever logged."""
-        try:
-            url = self._engine.url
-            if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
-                yield None
-                return
-            with self._engine.execution_options(reading=True).connect() as connection:
-                known = sa.inspect(connection).has_table(PREDICTIONS.name)
-                yield connection if known else None
-        except (DBAPIError, OSError) as error:
-            reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-            raise UnreachableError(
-                f"The prediction log at {self._address} cannot be read: {reason}"
-            ) from error
 
 
 _JSON: Final = ("inputs", "prediction", "probabilities")

@@ -107,6 +107,31 @@ def paired_gain(
     return _interval(float(gain[0]), gains, 1 - confidence, resamples)
 
 
+def unpaired_gain(
+    metric: Metric,
+    challenger: Predictions,
+    other: Predictions,
+    *,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Return by how much the challenger is better than the other model, each on its own rows.
+
+    The two samples are independent and are resampled apart. Positive means better, for errors and
+    losses too. ``low`` and ``high`` are two-sided bounds. Where one cannot be measured, nothing is.
+    """
+    ours, theirs = score(metric, challenger), score(metric, other)
+    first, second = metric.statistic(challenger), metric.statistic(other)
+    if ours is None or theirs is None or first is None or second is None:
+        return UNMEASURED
+    (gains,) = _draws([first], len(challenger), challenger.groups, resamples, seed)
+    (losses,) = _draws([second], len(other), other.groups, resamples, seed + 1)
+    drawn = min(len(gains), len(losses))  # of very many rows there are fewer
+    differences = metric.sign * (gains[:drawn] - losses[:drawn])
+    return _interval(metric.sign * (ours - theirs), differences, (1 - confidence) / 2, resamples)
+
+
 def wilson(successes: float, rows: float, confidence: float) -> tuple[float, float]:
     """Return Wilson's score bounds of a share (Wilson 1927, JASA 22:209)."""
     if rows <= 0:

@@ -1,0 +1,55 @@
+"""``--history``: the promotion log of a use case."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from evergreen.errors import ExitCode
+from evergreen.paths import Home
+from evergreen.promotion.promotion_log import Entry, PromotionLog
+from evergreen.terminal_decisions import show_history
+from evergreen.use_case import load_use_case
+
+
+def run_history(options: argparse.Namespace) -> int:
+    """Print every decision on the use case, the newest first.
+
+    Raises
+    ------
+    InputError
+        If the use case cannot be read.
+    UnreachableError
+        If the promotion log cannot be read.
+    """
+    name = load_use_case(Path(options.config), options.overrides).name
+    home = Home.locate()
+    entries = read_history(home, name)
+    if options.json:
+        decisions = [as_content(entry) for entry in entries]
+        print(json.dumps({"use_case": name, "decisions": decisions, "exit_code": 0}, indent=2))
+    else:
+        show_history(name, entries, sys.stdout)
+    return ExitCode.DONE
+
+
+def read_history(home: Home, name: str) -> tuple[Entry, ...]:
+    """Return the decisions on a use case, the newest first; of intents, those that are open."""
+    if not (home.root / "evergreen.db").exists():
+        return ()  # asking makes no log
+    log = PromotionLog(home.database_url)
+    try:
+        entries = log.entries(name)
+    finally:
+        log.close()
+    closed = {entry.closes for entry in entries}
+    return tuple(each for each in entries if each.action != "intent" or each.id not in closed)
+
+
+def as_content(entry: Entry) -> dict[str, Any]:
+    """Return a decision for JSON."""
+    content: dict[str, Any] = entry.model_dump(mode="json", exclude={"closes", "intended"})
+    return content
