@@ -15,6 +15,7 @@ from evergreen.deployment.outcome import DeployedServer, DeploymentOutcome, Mode
 from evergreen.deployment.values import ServerState
 from evergreen.deployment.wording import condition
 
+API = "Contract API"  # its title
 _STYLES = {"running": "green", "degraded": "yellow", "down": "bold red", "not deployed": "dim"}
 
 
@@ -31,11 +32,14 @@ def show_deployment(outcome: DeploymentOutcome, stream: TextIO, *, quiet: bool =
         f"runtime; {outcome.seconds:.1f} s on stack {outcome.stack!r}[/dim]\n"
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("Server", "Address", "Version", "Golden rows", "Greatest difference", ""):
-        table.add_column(title)
+    for title in ("Server", "Address", "Version", "Golden rows", "Off by at most"):
+        table.add_column(title, no_wrap=True)
     for server in outcome.servers:
         table.add_row(*_server(server))
     console.print(table)
+    for server in outcome.servers:
+        change = f"was started: {server.why}" if server.changed else "was left as it was"
+        console.print(Text(f"{server.title} {change}.", "dim"))
     console.print(Text(f"{outcome.agreement[0].upper()}{outcome.agreement[1:]}.", "dim"))
     for note in outcome.notes:
         console.print(Text(note, "yellow"))
@@ -58,8 +62,9 @@ def show_status(models: Sequence[ModelStatus], stack: str, stream: TextIO) -> No
     """Print a table of what serves where."""
     console = Console(file=stream, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("Model", "Champion", "Server", "Address", "Version", "State", ""):
-        table.add_column(title)
+    for title in ("Model", "Champion", "Server", "Address", "Version", "State"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("")
     for model in models:
         name, champion = model.use_case, model.champion or "none"
         for state in model.servers:
@@ -71,10 +76,9 @@ def show_status(models: Sequence[ModelStatus], stack: str, stream: TextIO) -> No
 def _server(server: DeployedServer) -> tuple[str | Text, ...]:
     check = server.check
     mark = Text("✓ ", "green") if check.passed else Text("✗ ", "bold red")
-    rows = Text.assemble(mark, f"{check.rows} of {check.rows} agree")
-    difference = "labels alone" if check.difference is None else f"{check.difference:.2g}"
-    change = Text(f"started: {server.why}" if server.changed else "left as it was", "dim")
-    return server.title, server.url, check.version or "unknown", rows, difference, change
+    rows = Text.assemble(mark, f"{check.rows} of {check.rows}")
+    difference = "labels only" if check.difference is None else f"{check.difference:.2g}"
+    return server.title, server.url, check.version or "unknown", rows, difference
 
 
 def _state(state: ServerState, champion: str | None) -> tuple[str | Text, ...]:
@@ -87,23 +91,26 @@ def _state(state: ServerState, champion: str | None) -> tuple[str | Text, ...]:
 
 def _api(outcome: DeploymentOutcome) -> str:
     """Return the address to hand out: the contract API's where there is one."""
-    apis = [server.url for server in outcome.servers if server.title == "Contract API"]
+    apis = [server.url for server in outcome.servers if server.title == API]
     return next(iter(apis or [server.url for server in outcome.servers]))
 
 
 def _next_steps(outcome: DeploymentOutcome) -> list[tuple[str, str]]:
-    name = outcome.use_case
-    steps = [("Status", "python run.py --status")]
+    steps = []
     for server in outcome.servers:
-        if server.title == "Contract API":
+        if server.title == API:
             steps += [
-                ("Invoke", f"zenml deployment logs {name}_api"),
                 ("Docs", f"{server.url}/docs"),
+                ("ZenML", f"zenml deployment describe {outcome.use_case}_api"),
             ]
         else:
-            steps.append((server.title, f"{server.url}/invocations"))
+            steps += [
+                ("MLflow", f"{server.url}/invocations"),
+                ("", "zenml model-deployer models list"),
+            ]
     return [
         *steps,
+        ("Status", "python run.py --status"),
         ("Stop", "python run.py --undeploy"),
         ("Log", outcome.log),
         ("Try it", _api(outcome)),

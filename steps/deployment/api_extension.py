@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
     from zenml.deployers.server import BaseDeploymentAppRunner
 
-PREFIX: Final = "/zenml"  # of ZenML's own endpoints; everything else is the API's
+OF_ZENML: Final = frozenset({"/invoke", "/submit", "/info"})  # everything else is the API's
 
 
 def host_contract_api(
@@ -68,12 +68,5 @@ class ContractApiFirst:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http":
-            path = scope["path"]
-            if path == f"{PREFIX}/health":  # what ZenML asks: whether the API answers
-                scope = {**scope, "path": "/health", "raw_path": b"/health"}
-                path = "/health"
-            if not path.startswith(f"{PREFIX}/"):
-                await self.api(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
+        mine = scope["type"] == "http" and scope["path"] not in OF_ZENML
+        await (self.api if mine else self.app)(scope, receive, send)

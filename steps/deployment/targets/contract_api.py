@@ -38,7 +38,7 @@ from evergreen.deployment.servers import (
 from evergreen.deployment.values import Deployment, Release, ServerState
 from evergreen.errors import InputError, UnreachableError
 from evergreen.provenance import code_fingerprint
-from steps.deployment.api_extension import PREFIX, host_contract_api
+from steps.deployment.api_extension import host_contract_api
 from steps.deployment.invocation import contract_api, deployment_name
 from steps.deployment.targets.base import Place
 
@@ -201,7 +201,6 @@ class HostedApi:
         )
         hosting = DeploymentSettings(
             app_title=f"Evergreen: {self.place.name}",
-            api_url_path=PREFIX,
             include_default_endpoints=DeploymentDefaultEndpoints.API,
             include_default_middleware=DeploymentDefaultMiddleware.NONE,
             app_extensions=[extension],
