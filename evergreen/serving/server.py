@@ -26,6 +26,7 @@ from uvicorn.supervisors.multiprocess import Multiprocess
 
 from evergreen.errors import EvergreenError, InputError, UnreachableError
 from evergreen.serving.assembly import Loaded, key_ring, load, make_app
+from evergreen.serving.canary_guard import guarding
 from evergreen.serving.options import ServerOptions
 from evergreen.serving.protocol import ServerProtocol
 
@@ -47,7 +48,7 @@ def serve(options: ServerOptions, announce: Callable[[str], None]) -> None:
         If the port is taken, or registry or files cannot be reached.
     """
     started = time.perf_counter()
-    with closing(_listen(options.host, options.port)) as listener:
+    with closing(_listen(options.host, options.port)) as listener, guarding(options):
         key_ring(options)
         loaded = load(options)
         port = listener.getsockname()[1]
