@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import InputError
 from evergreen.serving.holder import ModelHolder, Served
+from evergreen.serving.log_process import LogProcess, Task
 from evergreen.serving.options import ServerOptions
-from evergreen.serving.prediction_log import PredictionLog
+from evergreen.serving.prediction_log import DRAINING, PredictionLog, folder_for
 from evergreen.serving.readable_log import Events, ReadableLog
 from evergreen.serving.redaction import Redaction, redaction_key
 from evergreen.serving.registry_reader import open_registry
@@ -95,6 +96,24 @@ def open_log(options: ServerOptions, contract: Contract) -> PredictionLog:
         redaction=Redaction(settings.redact, key),
         retain=retain,
         readable=readable,
+        server=options.log_server,
+    )
+
+
+def log_process(options: ServerOptions, contract: Contract) -> LogProcess:
+    """Return what brings the rows of ``options.log_server`` to the database; it is not started."""
+    settings = options.settings.log
+    retain = None if settings.retention is None else settings.retention.total_seconds()
+    return LogProcess(
+        Task(
+            url=options.log_url,
+            model=contract.use_case,
+            folder=str(folder_for(options.home.root / "spool", options.log_url)),
+            server=str(options.log_server),
+            durable=settings.durable,
+            retain=retain,
+            patience=DRAINING,
+        )
     )
 
 

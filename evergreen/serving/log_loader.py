@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,6 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from evergreen.serving import log_tables
 from evergreen.serving.retention import delete_older
 from evergreen.serving.spool import Chunk, Spool, to_line
+
+if TYPE_CHECKING:
+    from evergreen.serving.spool_exchange import Progress
 
 CHUNK_BYTES: Final = 512 * 1024
 GATHERING: Final = 0.2  # seconds between two batches, so that each is worth a transaction
@@ -32,11 +35,24 @@ class Loader:
     ----------
     retain
         Seconds after which rows of ``model`` are deleted; None keeps them.
+    adoption
+        Seconds between looks for segments that nobody holds.
+    progress
+        Is told of all rows that leave the spool.
     """
 
     def __init__(
-        self, engine: sa.Engine, spool: Spool, *, model: str, retain: float | None = None
+        self,
+        engine: sa.Engine,
+        spool: Spool,
+        *,
+        model: str,
+        retain: float | None = None,
+        adoption: float = ADOPTION,
+        progress: Progress | None = None,
     ) -> None:
+        self._adoption = adoption
+        self._progress = progress
         self.spool = spool
         self.model = model
         self.retain = retain
@@ -64,7 +80,15 @@ class Loader:
         self._stopping.set()
         self._news.set()
         self._thread.join()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database."""
         self._engine.dispose()
+
+    def whereabouts(self) -> tuple[int, int, int]:
+        """Return how many rows are in the database, wait on disk, and were rejected."""
+        return self.logged, self.spool.rows, self.rejected
 
     def insert(self, contents: Sequence[bytes]) -> None:
         """Bring rows to the database at once, for when there is no disk to keep them on."""
@@ -89,7 +113,7 @@ class Loader:
         while True:
             now = time.monotonic()
             if now >= next_adoption:
-                next_adoption = now + ADOPTION
+                next_adoption = now + self._adoption
                 self._adopt()
             if now >= next_housekeeping:
                 next_housekeeping = now + (HOUSEKEEPING if self._tidy() else LONGEST_PAUSE)
@@ -123,9 +147,12 @@ class Loader:
         except (SQLAlchemyError, OSError) as error:
             self._report(error)
             return False
+        rejected = len(chunk.contents) - logged + chunk.damaged
+        if self._progress is not None:
+            self._progress.add(chunk.segment, logged, rejected)
         self.spool.done(chunk)
         self.logged += logged
-        self.rejected += len(chunk.contents) - logged + chunk.damaged
+        self.rejected += rejected
         if chunk.damaged:
             logger.error(
                 "%d damaged line(s) in the spool file %s were left out: a process or machine "

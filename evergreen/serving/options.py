@@ -32,6 +32,7 @@ class ServerOptions:
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
+    log_server: str | None = None  # the server whose log process takes the workers' rows
     memory: Path | None = None  # see `evergreen.serving.watcher.Watcher`
     require_keys: bool = False  # also where this machine alone can reach the server
     keys: Path | None = None  # file of the API keys; None: the one in the state folder

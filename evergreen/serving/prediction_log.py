@@ -47,6 +47,7 @@ from evergreen.serving.records import (
 from evergreen.serving.redaction import Redaction
 from evergreen.serving.row_encoding import encode
 from evergreen.serving.spool import Spool
+from evergreen.serving.spool_exchange import Courier, Outbox
 
 GATHERING: Final = 0.05  # seconds that rows gather in memory before they go to the disk
 QUEUE_ROWS: Final = 20_000
@@ -90,6 +91,9 @@ class PredictionLog:
         Seconds after which rows are deleted; None keeps them.
     readable
         A log file for people, besides.
+    server
+        Name of the server whose log process (`evergreen.serving.log_process`) brings the rows to
+        the database; None: a thread of this process does.
 
     Raises
     ------
@@ -108,17 +112,23 @@ class PredictionLog:
         redaction: Redaction | None = None,
         retain: float | None = None,
         readable: ReadableLog | None = None,
+        server: str | None = None,
     ) -> None:
         self.model = model
         self.durable = durable
         self.queue_rows = queue_rows
         self._redaction = redaction or Redaction({})
         self._readable = readable
-        engine = log_tables.connect(url, durable=durable)
-        # A folder for each database: what waits for one must not end in another.
-        folder = spool / hashlib.sha256(log_tables.shown(url).encode()).hexdigest()[:12]
-        self._spool = Spool(folder, durable=durable)
-        self._loader = Loader(engine, self._spool, model=model, retain=retain)
+        folder = folder_for(spool, url)
+        self._spool: Spool
+        self._loader: Loader | Courier
+        if server is None:
+            engine = log_tables.connect(url, durable=durable)
+            self._spool = Spool(folder, durable=durable)
+            self._loader = Loader(engine, self._spool, model=model, retain=retain)
+        else:
+            self._spool = outbox = Outbox(folder, server, durable=durable)
+            self._loader = Courier(url, outbox, server, model=model)
         self._queue: list[Record | PredictionBatch] = []
         self._queued = 0  # rows in memory
         self._handed = 0  # calls of `record`, counted
@@ -222,12 +232,13 @@ class PredictionLog:
     @property
     def counts(self) -> LogCounts:
         """Where rows are at the moment."""
+        logged, spooled, rejected = self._loader.whereabouts()
         return LogCounts(
-            logged=self._loader.logged,
-            spooled=self._spool.rows,
+            logged=logged,
+            spooled=spooled,
             queued=self._queued,
             refused=self._refused,
-            rejected=self._loader.rejected + self._unwritable,
+            rejected=rejected + self._unwritable,
         )
 
     @property
@@ -248,7 +259,7 @@ class PredictionLog:
         self._news.set()
         self._writer.join()
         self._loader.stop(patience)
-        left = self._spool.rows
+        left = self._spool.rows if isinstance(self._loader, Loader) else 0
         self._spool.close()
         if self._readable is not None:
             self._readable.close()
@@ -277,13 +288,15 @@ class PredictionLog:
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            self._news.wait()
-            if not self.durable:
-                self._closing.wait(GATHERING)
-            self._news.clear()
-            if not self._flush():
-                self._closing.wait(RETRY)
-                self._news.set()
+            if self._news.wait(self._spool.due):
+                if not self.durable:
+                    self._closing.wait(GATHERING)
+                self._news.clear()
+                if not self._flush():
+                    self._closing.wait(RETRY)
+                    self._news.set()
+            if self._spool.due == 0.0:
+                self._spool.hand_over()
         if not self._flush():
             logger.error(
                 "%d row(s) of the prediction log are lost: %s", len(self._pending), self._failure
@@ -351,6 +364,11 @@ class PredictionLog:
             self._waiting = [entry for entry in self._waiting if entry[0] > handed]
         for tell in due:
             tell(self._failure)
+
+
+def folder_for(spool: Path, url: str) -> Path:
+    """Return the folder for one database: what waits for one must not end in another."""
+    return spool / hashlib.sha256(log_tables.shown(url).encode()).hexdigest()[:12]
 
 
 def _set_result(future: asyncio.Future[str | None], problem: str | None) -> None:

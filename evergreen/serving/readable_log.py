@@ -11,6 +11,7 @@ Inputs are not in it; the prediction log has them. Each process writes a file of
 from __future__ import annotations
 
 import fcntl
+import functools
 import itertools
 import logging
 import time
@@ -69,8 +70,8 @@ class ReadableLog:
     def flush(self) -> None:
         """Write the lines that were taken since the last time."""
         if self._lines:
-            text, self._lines = "\n".join(self._lines), []
-            self.write(text)
+            lines, self._lines = self._lines, []
+            self.write("\n".join(lines))
         now = time.time()
         if self._retain is not None and now > self._tidied + TIDYING:
             self._tidied = now
@@ -115,19 +116,26 @@ def _own_file(folder: Path, name: str) -> tuple[Path, IO[str]]:
 
 
 def _line(record: PredictionRecord) -> str:
-    model = f"{record.model} {record.version or '-'} {record.arm}"
-    parts = [_moment(record.time), model, _answer(record)]
-    if record.latency_ms is not None:
-        parts.append(f"{record.latency_ms:.1f} ms")
-    row = f" row {record.row}" if record.row else ""
-    parts.append(f"request {record.request_id}{row}")
+    latency = "" if record.latency_ms is None else f"{record.latency_ms:.1f} ms  "
+    line = (
+        f"{_moment(record.time)}  {record.model} {record.version or '-'} {record.arm}  "
+        f"{_answer(record)}  {latency}request {record.request_id}"
+    )
+    if record.row:
+        line += f" row {record.row}"
     if record.flags:
-        parts.append(", ".join(record.flags))
-    return "  ".join(parts).replace("\n", " ").replace("\r", " ")
+        line += "  " + ", ".join(record.flags)
+    return line if line.isprintable() else line.replace("\n", " ").replace("\r", " ")
 
 
 def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(" ", "milliseconds")[:23]
+    whole = int(seconds)
+    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}"
+
+
+@functools.lru_cache(maxsize=8)  # thousands of lines share a second
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(" ")[:19]
 
 
 def _answer(record: PredictionRecord) -> str:

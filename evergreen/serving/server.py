@@ -25,8 +25,9 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess
 
 from evergreen.errors import EvergreenError, InputError, UnreachableError
-from evergreen.serving.assembly import Loaded, key_ring, load, make_app
+from evergreen.serving.assembly import Loaded, key_ring, load, log_process, make_app
 from evergreen.serving.canary_guard import guarding
+from evergreen.serving.log_process import new_server
 from evergreen.serving.options import ServerOptions
 from evergreen.serving.protocol import ServerProtocol
 
@@ -51,15 +52,19 @@ def serve(options: ServerOptions, announce: Callable[[str], None]) -> None:
     with closing(_listen(options.host, options.port)) as listener, guarding(options):
         key_ring(options)
         loaded = load(options)
+        options = replace(options, log_server=new_server())
+        rows = log_process(options, loaded.served.contract)
         port = listener.getsockname()[1]
 
         def tell() -> None:
             announce(_announcement(options, loaded, port, time.perf_counter() - started))
+            rows.start()
 
-        if options.workers == 1:
-            _serve_here(options, loaded, listener, tell)
-        else:
-            _serve_by_workers(options, listener, tell)
+        with closing(rows):  # after the workers have handed over what they had
+            if options.workers == 1:
+                _serve_here(options, loaded, listener, tell)
+            else:
+                _serve_by_workers(options, listener, tell)
 
 
 def _serve_here(
@@ -118,6 +123,14 @@ class _Supervisor(Multiprocess):
     """Remembers that it was Ctrl-C, and forgets the gauges of workers that died."""
 
     interrupted = False
+
+    def init_processes(self) -> None:
+        """Start the workers; one that is not ready for signals yet must not trip over Ctrl-C."""
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            super().init_processes()
+        finally:
+            signal.signal(signal.SIGINT, handler)
 
     def keep_subprocess_alive(self) -> None:
         """Replace workers that died."""

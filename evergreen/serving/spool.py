@@ -20,13 +20,14 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 SUFFIX: Final = ".spool"
 SEGMENT_BYTES: Final = 16 * 2**20
+STRAY: Final = 5.0  # seconds after which a segment that was let go of counts as left behind
 _CRC: Final = 9  # characters of the checksum and its blank
 
 logger = logging.getLogger(__name__)
@@ -80,13 +81,22 @@ class Spool:
         Made when the first row comes.
     durable
         Whether `append` returns only once the disk has the rows (``fsync``).
+    mark
+        What the names of new segments end with, if they are for one process to load; see
+        `evergreen.serving.spool_exchange`.
     """
 
     def __init__(
-        self, folder: Path, *, durable: bool = False, segment_bytes: int = SEGMENT_BYTES
+        self,
+        folder: Path,
+        *,
+        durable: bool = False,
+        segment_bytes: int = SEGMENT_BYTES,
+        mark: str = "",
     ) -> None:
         self.folder = folder
         self.durable = durable
+        self.mark = mark
         self.segment_bytes = segment_bytes
         self._segments: deque[Segment] = deque()
         self._current: Segment | None = None
@@ -96,6 +106,14 @@ class Spool:
     def rows(self) -> int:
         """Rows that are not in the database, as far as this process knows."""
         return sum(segment.rows for segment in tuple(self._segments))
+
+    @property
+    def due(self) -> float | None:
+        """Seconds until `hand_over` is to be called; None: there is no need."""
+        return None
+
+    def hand_over(self) -> None:
+        """Let go of segments for whoever loads them: here, that is whoever wrote them."""
 
     def append(self, lines: Sequence[bytes]) -> None:
         """Write lines at the end; all of them or, where ``OSError`` is raised, none."""
@@ -141,8 +159,11 @@ class Spool:
             else:
                 self._remove(segment)
 
-    def adopt(self) -> int:
-        """Take over the segments of processes that ended; return how many rows they hold."""
+    def adopt(self, fit: Callable[[Path], bool] | None = None) -> int:
+        """Take over the segments of processes that ended; return how many rows they hold.
+
+        ``fit`` tells which; the default are all that nobody else is about to load.
+        """
         rows = 0
         try:
             paths = sorted(self.folder.glob(f"*{SUFFIX}"))
@@ -150,7 +171,8 @@ class Spool:
             return 0
         mine = {segment.path for segment in tuple(self._segments)}
         for path in paths:
-            segment = None if path in mine else _lock_orphan(path)
+            wanted = path not in mine and (fit or left_behind)(path)
+            segment = _lock_orphan(path) if wanted else None
             if segment is not None:
                 with self._lock:
                     self._segments.appendleft(segment)
@@ -185,7 +207,7 @@ class Spool:
             return self._current
         if self._current is not None and self._current.size == 0:
             return self._current  # one batch that is larger than a segment
-        self._current = _new_segment(self.folder)
+        self._current = _new_segment(self.folder, self.mark)
         self._segments.append(self._current)
         if self.durable:
             _sync_folder(self.folder)
@@ -206,11 +228,21 @@ class Spool:
         os.close(segment.descriptor)
 
 
-def _new_segment(folder: Path) -> Segment:
+def left_behind(path: Path) -> bool:
+    """Whether nobody else is about to load a segment that has no lock."""
+    if path.name.count("-") < 3:  # without a mark: its writer would have kept the lock
+        return True
+    try:
+        return path.stat().st_mtime < time.time() - STRAY
+    except OSError:
+        return False
+
+
+def _new_segment(folder: Path, mark: str) -> Segment:
     """Make a file and lock it, before anybody takes it for one that was left behind."""
     folder.mkdir(parents=True, exist_ok=True)
     while True:
-        path = folder / f"{time.time_ns()}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
+        path = folder / f"{time.time_ns()}-{os.getpid()}-{secrets.token_hex(4)}{mark}{SUFFIX}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
