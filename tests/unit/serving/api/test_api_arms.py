@@ -35,7 +35,7 @@ V2 = {
 @pytest.fixture(scope="session")
 def second_bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundles") / "second"
-    write_small_bundle(folder, seed=11, training_key="key-2")
+    write_small_bundle(folder, candidate="logistic_regression", training_key="key-2")
     return folder
 
 
