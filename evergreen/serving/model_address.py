@@ -28,7 +28,7 @@ from evergreen.serving.options import ServerOptions
 from evergreen.serving.registry_reader import locate, open_registry
 from evergreen.serving.settings import ServingConfig
 
-REMOTE: Final = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")  # that pyarrow reads
+REMOTE: Final = ("s3", "gs", "gcs", "abfs", "abfss")  # that pyarrow reads
 _REGISTERED: Final = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
 
@@ -73,7 +73,7 @@ def options_for(address: str, settings: ServingConfig, home: Home | None = None)
     else:
         raise InputError(
             f"{address!r} is no address of a model that can be used. Name a folder, "
-            f"models:/NAME@ALIAS, or an object store ({', '.join(REMOTE[:3])}://…)."
+            f"models:/NAME@ALIAS, or an object store ({', '.join(REMOTE)}://…)."
         )
     if not folder.is_dir():
         raise InputError(f"There is no bundle folder {folder}.")
