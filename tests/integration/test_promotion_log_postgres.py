@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from evergreen.errors import RefusedError, UnreachableError
 from evergreen.promotion.promotion_log import Entry, PromotionLog
+from tests.support.arms import plan_of
 from tests.support.verdicts import verdict
 
 
@@ -122,3 +123,34 @@ def test_a_wrong_password_is_said_without_it(postgres):
     with pytest.raises(UnreachableError, match="cannot be used") as caught:
         log.entries()
     assert "mistaken-one" not in str(caught.value)
+
+
+def test_a_log_from_before_traffic_plans_is_taken_over(log, url):
+    log.record(_entry())
+    log.close()
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:  # as the version before made it
+        connection.execute(sa.text("ALTER TABLE promotion_log DROP COLUMN plan"))
+        connection.execute(
+            sa.text("ALTER TABLE promotion_log DROP CONSTRAINT promotion_log_action")
+        )
+        connection.execute(
+            sa.text(
+                "ALTER TABLE promotion_log ADD CONSTRAINT promotion_log_action "
+                "CHECK (action IN ('intent', 'promoted'))"
+            )
+        )
+    plan = plan_of()
+    log.record(_entry(action="traffic", plan=plan))
+    assert [entry.plan for entry in log.entries("boats")] == [plan, None]
+    with (
+        pytest.raises(sa.exc.IntegrityError, match="promotion_log_action"),
+        engine.begin() as connection,
+    ):
+        connection.execute(
+            sa.text(
+                "INSERT INTO promotion_log (time, who, host, use_case, action) "
+                "VALUES (now(), 'eve', 'h', 'boats', 'made up')"
+            )
+        )
+    engine.dispose()

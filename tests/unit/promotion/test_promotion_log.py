@@ -10,6 +10,7 @@ import pytest
 
 from evergreen.errors import InputError, RefusedError, UnreachableError
 from evergreen.promotion.promotion_log import Entry, PromotionLog
+from tests.support.arms import plan_of
 from tests.support.verdicts import verdict
 
 
@@ -220,3 +221,67 @@ def test_an_unreachable_server_is_named_without_its_password():
     with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:1/d") as caught:
         log.entries()
     assert "s3cret" not in str(caught.value)
+
+
+BEFORE_PLANS = """
+CREATE TABLE promotion_log (id INTEGER NOT NULL, time DATETIME NOT NULL, who VARCHAR(200) NOT NULL,
+  host VARCHAR(200) NOT NULL, use_case VARCHAR(100) NOT NULL, action VARCHAR(20) NOT NULL,
+  intended VARCHAR(20), closes INTEGER, from_version VARCHAR(20), to_version VARCHAR(20),
+  verdict TEXT, figures TEXT, zenml_run VARCHAR(200), mlflow_run VARCHAR(64), note TEXT,
+  PRIMARY KEY (id), CONSTRAINT promotion_log_action CHECK (action IN ('intent', 'promoted',
+  'waiting', 'approved', 'rejected', 'refused', 'rolled_back', 'voided')), UNIQUE (closes));
+CREATE INDEX ix_promotion_log_use_case ON promotion_log (use_case);
+CREATE TRIGGER promotion_log_no_update BEFORE UPDATE ON promotion_log
+  BEGIN SELECT RAISE(ABORT, 'promotion_log is append-only'); END;
+CREATE TRIGGER promotion_log_no_delete BEFORE DELETE ON promotion_log
+  BEGIN SELECT RAISE(ABORT, 'promotion_log is append-only'); END;
+CREATE TRIGGER promotion_log_no_replace BEFORE INSERT ON promotion_log
+  WHEN EXISTS (SELECT 1 FROM promotion_log WHERE id = NEW.id OR closes = NEW.closes)
+  BEGIN SELECT RAISE(ABORT, 'promotion_log is append-only'); END;
+INSERT INTO promotion_log (id, time, who, host, use_case, action, to_version) VALUES
+  (4, '2026-05-01 10:00:00', 'ada', 'h', 'boats', 'promoted', '1'),
+  (7, '2026-05-02 10:00:00', 'bob', 'h', 'boats', 'waiting', '2');
+"""
+
+
+def test_a_log_from_before_traffic_plans_is_taken_over(path):
+    with sqlite3.connect(path) as connection:
+        connection.executescript(BEFORE_PLANS)
+    plan = plan_of()
+
+    def write(number):
+        own = PromotionLog(f"sqlite:///{path}")
+        try:
+            return own.record(_entry(action="traffic", to_version="4", plan=plan)).id
+        finally:
+            own.close()
+
+    with ThreadPoolExecutor(4) as pool:  # all find the old table
+        assert sorted(pool.map(write, range(4))) == [8, 9, 10, 11]
+    log = PromotionLog(f"sqlite:///{path}")
+    kept = log.entries("boats")[4:]
+    assert [(entry.id, entry.who, entry.plan) for entry in kept] == [
+        (7, "bob", None),
+        (4, "ada", None),
+    ]
+    assert log.entries("boats")[0].plan == plan
+    log.close()
+    with sqlite3.connect(path) as connection:
+        for statement in ("UPDATE promotion_log SET who = 'eve'", "DELETE FROM promotion_log"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                connection.execute(statement)
+        with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+            connection.execute(
+                "INSERT INTO promotion_log (time, who, host, use_case, action) "
+                "VALUES ('2026-05-01', 'eve', 'h', 'boats', 'made up')"
+            )
+
+
+def test_an_intent_that_rests_on_what_is_not_the_newest_any_more_is_refused(log):
+    seen = log.newest("boats")
+    assert seen == 0
+    log.record(_entry(use_case="cars"))
+    log.record(_entry(action="intent", intended="traffic"), seen=seen)
+    with pytest.raises(RefusedError, match="at the same moment"):
+        log.record(_entry(action="refused"), seen=seen)
+    assert len(log.entries("boats")) == 1
