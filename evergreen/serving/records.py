@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -64,18 +65,23 @@ class PredictionBatch(msgspec.Struct, kw_only=True, gc=False):
 
     def records(self) -> Iterator[PredictionRecord]:
         """Yield one record per row."""
-        for position in range(len(self.predictions)):
+        names = tuple(self.inputs)
+        shares = self.probabilities or itertools.repeat(None)
+        # zip and dict take the columns apart in C.
+        columns = zip(*self.inputs.values(), strict=True) if names else itertools.repeat(())
+        rows = zip(columns, self.predictions, shares)  # noqa: B905  (repeat ends never)
+        for position, (values, prediction, share) in enumerate(rows):
             yield PredictionRecord(
                 request_id=self.request_id,
                 model=self.model,
                 version=self.version,
-                inputs={name: self.inputs[name][position] for name in self.inputs},
-                prediction=self.predictions[position],
+                inputs=dict(zip(names, values, strict=True)),
+                prediction=prediction,
                 row=self.first_row + position,
                 time=self.time,
                 key_id=self.key_id,
                 arm=self.arm,
-                probabilities=None if self.probabilities is None else self.probabilities[position],
+                probabilities=share,
                 flags=self.flags.get(position, ()),
                 latency_ms=self.latency_ms,
             )

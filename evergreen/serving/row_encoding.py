@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +15,7 @@ from evergreen.serving.records import PredictionBatch, PredictionRecord, Record
 from evergreen.serving.redaction import Redaction
 from evergreen.serving.spool import to_line
 
+TOGETHER: Final = 100  # rows that are encoded without letting other threads compute
 _NUL: Final = b"\\u0000"
 
 
@@ -30,19 +32,34 @@ def encode(
     """
     if not record.model:
         record.model = model
-    lines = []
-    for row in _rows(record):
-        if isinstance(row, PredictionRecord):
-            if redaction:
-                row.inputs = redaction(row.inputs)
-            if readable is not None:
-                readable.add(row)
-        lines.append(to_line(_json(row)))
+    if not isinstance(record, PredictionBatch):
+        return [to_line(_json(_kept(record, redaction, readable)))]
+    lines: list[bytes] = []
+    rows = (_kept(row, redaction, readable) for row in record.records())
+    while some := list(itertools.islice(rows, TOGETHER)):
+        lines += map(to_line, _json_of_all(some))
     return lines
 
 
-def _rows(record: Record | PredictionBatch) -> Iterable[Record]:
-    return record.records() if isinstance(record, PredictionBatch) else (record,)
+def _kept(row: Record, redaction: Redaction, readable: ReadableLog | None) -> Record:
+    """Return a row as it may be kept, and show it to people."""
+    if isinstance(row, PredictionRecord):
+        if redaction:
+            row.inputs = redaction(row.inputs)
+        if readable is not None:
+            readable.add(row)
+    return row
+
+
+def _json_of_all(rows: Sequence[Record]) -> Sequence[bytes]:
+    """Encode rows at once, or one by one where one of them is odd."""
+    try:
+        content: bytes = _ENCODER.encode_lines(rows)
+    except (UnicodeEncodeError, OverflowError, TypeError):
+        return [_json(row) for row in rows]
+    if _NUL in content:
+        return [_json(row) for row in rows]
+    return content.splitlines()
 
 
 def _json(row: Record) -> bytes:

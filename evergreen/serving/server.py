@@ -6,6 +6,7 @@ uvicorn with uvloop and httptools does the serving, with a short way for single 
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -32,6 +33,7 @@ from evergreen.serving.options import ServerOptions
 from evergreen.serving.protocol import ServerProtocol
 
 BACKLOG: Final = 2048
+SWITCHING: Final = 0.0005  # seconds that one thread may keep the interpreter from another
 DRAINING: Final = 20  # seconds that requests under way get at the end
 _SHARED_METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -71,6 +73,7 @@ def _serve_here(
     options: ServerOptions, loaded: Loaded, listener: socket.socket, tell: Callable[[], None]
 ) -> None:
     app = make_app(options, loaded)
+    _settle()
     server = _Server(_config(app), tell)
     # uvicorn raises the signal that stopped it once more: it has been obeyed by then.
     signal.signal(signal.SIGTERM, lambda *_: None)
@@ -96,13 +99,26 @@ def _serve_by_workers(
         raise UnreachableError("A worker could not start, so the server stopped; see above.")
 
 
+def _settle() -> None:
+    """Spare requests what a long-lived process of several threads can do without.
+
+    What is loaded by now stays: the collector need not look through it again. The thread that
+    writes the log encodes for milliseconds; a request must not wait so long for the interpreter.
+    """
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(SWITCHING)
+
+
 def _worker_app(options: ServerOptions) -> Any:
     """Return a worker's application; where that fails, say why and end in the agreed way."""
     try:
-        return make_app(options)
+        app = make_app(options)
     except EvergreenError as error:
         print(error, file=sys.stderr, flush=True)
         sys.exit(STARTUP_FAILURE)
+    _settle()
+    return app
 
 
 class _Server(uvicorn.Server):

@@ -117,7 +117,8 @@ def _read_json(body: bytes, plan: Plan, settings: ServingConfig) -> tuple[Inputs
     values = plan.fast.read_many(body)
     if values is not None:
         require_rows(len(values), settings.batch_rows)
-        return plan.table.lists(values)
+        numbers = plan.fast.columns(values)
+        return plan.table.lists(values) if numbers is None else (numbers, Findings())
     content = read_json(body)
     if plan.is_list_form(content):
         content = content[FEATURES]
