@@ -14,8 +14,13 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from evergreen.paths import Home
+from evergreen.promotion.store import prepare_store
+from tests.support.contract_api import ROW
+from tests.support.models import write_small_bundle
 from tests.support.seldon import HERE, ROOT, end, seldon_server, start
 from tests.support.served import bundle_of
+from tests.support.stores import Store
 
 NESTED = b'{"jsonData":' + b"[" * 100_000
 
@@ -296,3 +301,38 @@ def test_locked_versions_are_those_of_the_project_where_seldon_core_lets_them():
     shared = {name for name in named if name in ours} - held_back
     assert len(shared) >= 10
     assert {name for name in shared if not seldons[name] <= ours[name]} == set()
+
+
+@pytest.fixture
+def store(tmp_path):
+    home = Home(tmp_path / "store")
+    experiment = prepare_store(home, "boats")
+    store = Store(home.mlflow_uri, experiment, tmp_path / "log.db", tmp_path / "locks")
+    yield store
+    store.registry.log.close()
+
+
+def test_an_alias_is_followed_without_a_failed_request(store, tmp_path):
+    bundles = [
+        write_small_bundle(tmp_path / f"bundle-{seed}", seed=seed, training_key=f"key-{seed}")
+        for seed in (1, 2)
+    ]
+    store.add(bundles[0])
+    message = {"jsonData": ROW}
+    parameters = {"model_uri": "models:/boats@champion"}
+    with seldon_server(tmp_path / "home", parameters, {"MLFLOW_TRACKING_URI": store.uri}) as server:
+        assert server.post(message).json()["meta"]["tags"]["model_version"] == "1"
+        assert httpx.get(f"{server.url}/metadata").json()["versions"] == ["1"]
+        store.add(bundles[1])
+        deadline = time.monotonic() + 60
+        versions = ["1"]
+        while versions[-1] == "1" and time.monotonic() < deadline:
+            response = server.post(message)
+            assert response.status_code == 200, response.text
+            versions.append(response.json()["meta"]["tags"]["model_version"])
+            time.sleep(0.05)
+        assert set(versions) == {"1", "2"}
+        (by_grpc,) = server.call([message])
+        while by_grpc["meta"]["tags"]["model_version"] == "1" and time.monotonic() < deadline:
+            (by_grpc,) = server.call([message])
+        assert by_grpc["meta"]["tags"]["model_version"] == "2"
