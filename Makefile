@@ -64,6 +64,7 @@ lock: $(UV) ## Compile the lock files from requirements/*.in (ARGS=--upgrade for
 	@$(UV) $(COMPILE) requirements/core.in requirements/dev.in -o requirements/dev.txt $(ARGS)
 	@$(UV) $(COMPILE) requirements/serve.in -o requirements/serve.txt
 	@$(UV) $(COMPILE) requirements/serve-native.in -o requirements/serve-native.txt
+	@$(UV) $(COMPILE) requirements/servers.in -o requirements/servers.txt
 	@$(UV) $(COMPILE_FOR_SELDON) deploy/seldon/requirements.in -o deploy/seldon/requirements.txt $(ARGS)
 
 .PHONY: hooks
