@@ -26,6 +26,18 @@ help: ## Show this list
 train: $(VENV)/.installed ## Train CONFIG (default: configs/wine.yaml), with ARGS
 	@$(BIN)/python run.py --pipeline train --config $(CONFIG) $(ARGS)
 
+.PHONY: deploy
+deploy: $(VENV)/.installed ## Deploy the champion of CONFIG (trains one if there is none), with ARGS
+	@$(BIN)/python run.py --pipeline deploy --train-if-needed --config $(CONFIG) $(ARGS)
+
+.PHONY: undeploy
+undeploy: $(VENV)/.installed ## Stop what was deployed of CONFIG
+	@$(BIN)/python run.py --undeploy --config $(CONFIG) $(ARGS)
+
+.PHONY: status
+status: $(VENV)/.installed ## Show what serves where
+	@$(BIN)/python run.py --status $(ARGS)
+
 .PHONY: serve
 serve: $(VENV)/.installed ## Serve the champion of CONFIG on port 8000, with ARGS
 	@$(BIN)/python -m evergreen.serving --config $(CONFIG) $(ARGS)

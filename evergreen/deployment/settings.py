@@ -23,7 +23,9 @@ class DeployConfig(Value):
         "former one goes when it has proved itself.",
     )
     timeout: Duration = Field(
-        timedelta(minutes=3), description="Longest wait for a server to answer."
+        timedelta(minutes=3),
+        description="Longest wait for a server to answer.",
+        json_schema_extra={"default": "3m"},
     )
 
     @model_validator(mode="after")

@@ -81,6 +81,7 @@ SECTIONS = [
     ("`serving`: the API", "ServingConfig"),
     ("Prediction log", "PredictionLogConfig"),
     ("`batch`: scoring whole tables", "BatchConfig"),
+    ("`deploy`: where servers listen", "DeployConfig"),
     ("`monitoring`: drift, and what is done about it", "MonitoringConfig"),
     ("The window", "WindowConfig"),
     ("Levels", "LevelConfig"),
