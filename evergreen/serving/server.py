@@ -35,6 +35,8 @@ from evergreen.serving.protocol import ServerProtocol
 BACKLOG: Final = 2048
 SWITCHING: Final = 0.0005  # seconds that one thread may keep the interpreter from another
 DRAINING: Final = 20  # seconds that requests under way get at the end
+# Seconds that a worker may be silent, its start included; on a busy machine that takes a while.
+SILENCE: Final = 60
 _SHARED_METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -176,6 +178,7 @@ def _config(app: Any, **more: Any) -> uvicorn.Config:
         proxy_headers=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=DRAINING,
+        timeout_worker_healthcheck=SILENCE,
         **more,
     )
 
