@@ -45,7 +45,7 @@ class Home:
         return {**inherited, **own, **extra}
 
     def run(
-        self, *arguments: str, prefix: Sequence[str] = (), timeout: float = 240, **extra: str
+        self, *arguments: str, prefix: Sequence[str] = (), timeout: float = 600, **extra: str
     ) -> Finished:
         """Run ``python run.py`` with the arguments and wait for its end.
 
@@ -53,7 +53,7 @@ class Home:
         """
         return self.command(*prefix, *RUN, *arguments, timeout=timeout, **extra)
 
-    def command(self, *words: str, timeout: float = 240, **extra: str) -> Finished:
+    def command(self, *words: str, timeout: float = 600, **extra: str) -> Finished:
         """Run any command in this home and wait for its end."""
         done = subprocess.run(
             words,
@@ -132,7 +132,7 @@ class Running:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.communicate()
 
-    def finish(self, timeout: float = 240) -> Finished:
+    def finish(self, timeout: float = 600) -> Finished:
         """Wait for the end."""
         out, err = self.process.communicate(timeout=timeout)
         return Finished(self.process.returncode, out, err)

@@ -21,7 +21,7 @@ from tests.support.command_line import Finished, Home, Running
 from tests.support.postgres import free_port
 
 IRIS = ("--config", "configs/iris.yaml")
-PATIENCE = 600  # seconds of a deployment on a busy machine
+PATIENCE = 1200  # seconds of a deployment on a busy machine
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Deployed:
     @property
     def options(self) -> tuple[str, ...]:
         api, *mlflow = self.ports
-        return (*IRIS, "--set", f"deploy.port={api}", "--set", f"deploy.mlflow_ports={mlflow}")
+        ports = ("--set", f"deploy.port={api}", "--set", f"deploy.mlflow_ports={mlflow}")
+        return (*IRIS, *ports, "--set", "deploy.timeout=9m")
 
     def deploy(self, *more: str, prefix: tuple[str, ...] = ()) -> Finished:
         """Run the pipeline as a user types it."""

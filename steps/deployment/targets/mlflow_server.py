@@ -37,7 +37,7 @@ from steps.deployment.targets.base import Place
 
 PORTS: Final = "deploy.mlflow_ports=[8011, 8012]"
 STOPPING: Final = 30  # seconds
-LIFELESS: Final = 15.0  # seconds without a process after which a server counts as ended
+LIFELESS: Final = 30.0  # seconds without a process after which a server counts as ended
 
 
 class MLflowServer:
