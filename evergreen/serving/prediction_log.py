@@ -3,7 +3,7 @@
 What it promises
 ----------------
 A prediction is *acknowledged* when its answer goes out. Acknowledged predictions reach the
-database exactly once, keyed by request id and row:
+database exactly once, keyed by request id, row and arm:
 
 * A database that is away, locked, slow or restarted loses nothing: rows wait on disk, in the
   spool, and are brought in when it is back, also by the next process after a restart.
