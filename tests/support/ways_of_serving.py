@@ -17,7 +17,10 @@ import httpx
 import numpy as np
 import pandas as pd
 
+from evergreen.batch.run import run_batch
 from evergreen.promotion.golden import PREDICTION, PROBABILITY, answers
+from evergreen.serving.runtime import load_runtime
+from tests.support.batch import job
 from tests.support.contract_api import Api, make_api
 from tests.support.mlflow_servers import scoring_server
 from tests.support.seldon import SeldonServer, seldon_server
@@ -41,6 +44,27 @@ def offline(case: Case, rows: Rows) -> Answers:
     types = {name: case.bundle.golden[name].dtype for name in case.columns}
     found = answers(case.bundle.model(), frame.astype(types))
     return {str(name): found[name].tolist() for name in found}
+
+
+# --- batch scoring -----------------------------------------------------------------------------
+
+
+def by_table(case: Case, rows: Rows, form: str, kind: str) -> Answers:
+    """Score a table in chunks, from and to files of one form."""
+    folder = case.home / f"batch-{form}-{kind}"
+    folder.mkdir()
+    frame = pd.DataFrame(rows, columns=case.columns)
+    source, output = folder / f"rows.{form}", folder / f"scored.{form}"
+    frame.to_parquet(source) if form == "parquet" else frame.to_csv(source, index=False)
+    runtime = load_runtime(case.folders[kind])
+    run_batch(job(runtime, str(source), str(output), folder / "records", chunk_rows=7))
+    scored = pd.read_parquet(output) if form == "parquet" else pd.read_csv(output)
+    assert scored["row"].tolist() == list(range(len(rows)))
+    labels = case.bundle.contract.labels or ()
+    return {
+        PREDICTION: scored["prediction"].tolist(),
+        **{f"{PROBABILITY}{label}": scored[f"probability_{label}"].tolist() for label in labels},
+    }
 
 
 # --- the contract API --------------------------------------------------------------------------
@@ -184,6 +208,11 @@ DOORS = {
 }
 WAYS = (
     Way("offline", offline),
+    *(
+        Way(f"batch-{kind} {form}", partial(by_table, form=form, kind=kind))
+        for kind in ("onnx", "native")
+        for form in ("parquet", "csv")
+    ),
     *(
         Way(f"api-{kind} {door}", partial(ask_it, kind=kind), ask_it is by_invocations)
         for kind in ("onnx", "native")
