@@ -229,7 +229,14 @@ def _loss(metric: Any, losses: FloatArray) -> LossReference | None:
         rows=len(finite),
         mean=float(finite.mean()),
         deviation=float(finite.std(ddof=1)),
+        skewness=_skewness(finite),
     )
+
+
+def _skewness(values: FloatArray) -> float:
+    centred = values - values.mean()
+    deviation = float(np.sqrt((centred**2).mean()))
+    return float((centred**3).mean() / deviation**3) if deviation > 0 else 0.0
 
 
 def _calibration(probabilities: FloatArray, right: npt.NDArray[np.bool_]) -> Calibration | None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from evergreen.monitoring import univariate
 from evergreen.monitoring.columns import judge_columns, unmeasured
-from evergreen.monitoring.multivariate import classifier_test, correlation_test
+from evergreen.monitoring.multivariate import classifier_test, correlation_test, mean_test
 from evergreen.monitoring.performance import Change, estimated_error, loss_test
 from evergreen.monitoring.profile import Profile
 from evergreen.monitoring.reference import Comparison, comparison_of
@@ -148,13 +148,18 @@ def _expected_duplicates(comparison: Comparison, rows: int) -> float:
 def _multivariate(
     comparison: Comparison, window: WindowProfile, config: MonitoringConfig
 ) -> tuple[Finding, ...]:
-    level, effects = config.levels.multivariate / 3, config.effects
+    level, effects = config.levels.multivariate / 4, config.effects
     found = []
     structure = comparison.structure
     left_out = frozenset({*config.ignore, *window.absent})
-    change = None
+    change = moved = None
     if structure is not None:
         change = correlation_test(structure, window.scores, left_out)
+        moved = mean_test(structure, window.scores, left_out)
+    if moved is not None:
+        words = f"the columns' means moved together, {moved.column} most"
+        effect = ("greatest shift of a mean score", moved.effect, effects.mean)
+        found.append(_finding("means", moved.statistic, moved.p, effect, level, words))
     if change is not None:
         a, b = change.pair
         words = f"the correlation of {a} and {b} went from {change.before:.2f} to {change.now:.2f}"

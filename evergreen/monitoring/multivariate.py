@@ -80,6 +80,54 @@ def correlation_test(
     )
 
 
+class MeanChange(NamedTuple):
+    """How far the mean normal scores of all columns moved together."""
+
+    statistic: float  # Hotelling's T squared
+    p: float
+    effect: float  # the greatest shift of one column's mean score, in its deviations
+    column: str  # that moved most
+
+
+def mean_test(
+    structure: Structure, window: ScoreSums, left_out: frozenset[str] = frozenset()
+) -> MeanChange | None:
+    """Test whether the mean scores moved, all columns at once; None where none can be compared.
+
+    Hotelling (1931), two samples with one covariance, which is the reference's. It finds many
+    small shifts, and those that go against the columns' correlations. Null: the window's scores
+    have the reference's mean and covariance; T squared (N - p) / (p (N - 1)) is then F with p and
+    N - p degrees of freedom, N the reference's rows. Scores are bounded, so that means of some
+    dozens of rows are near enough to normal.
+    """
+    r = structure.correlations.array().astype(np.float64)
+    n = np.diag(structure.rows.array()).astype(np.float64)
+    m = np.diag(window.rows)
+    kept = np.array([name not in left_out for name in structure.columns])
+    kept &= np.isfinite(np.diag(r)) & (np.minimum(n, m) >= LEAST_PAIRS)
+    places = np.flatnonzero(kept)
+    p = len(places)
+    if not p or n[places].min() <= 2 * p:
+        return None
+    centre, scale = structure.centre.array(), structure.scale.array()
+    mean = np.diag(window.first)[places] / m[places]
+    shift = (mean - centre[places]) / scale[places]
+    error = np.sqrt(1 / n[places] + 1 / m[places])
+    values, vectors = np.linalg.eigh(np.nan_to_num(r[np.ix_(places, places)]))
+    usable = values > 1e-3  # columns that repeat others say nothing of their own
+    parts = (shift / error) @ vectors[:, usable]
+    statistic = float((parts**2 / values[usable]).sum())
+    freedom, rows = int(usable.sum()), float(n[places].min())
+    scaled = statistic * (rows - freedom) / (freedom * (rows - 1))
+    most = int(np.argmax(np.abs(shift)))
+    return MeanChange(
+        statistic=statistic,
+        p=float(stats.f.sf(scaled, freedom, rows - freedom)),
+        effect=float(abs(shift[most])),
+        column=structure.columns[places[most]],
+    )
+
+
 class Separation(NamedTuple):
     """How well a classifier tells window rows from reference rows."""
 

@@ -103,6 +103,7 @@ class LossReference(Value):
     rows: int
     mean: float
     deviation: float
+    skewness: float = 0.0
 
 
 class Calibration(Value):

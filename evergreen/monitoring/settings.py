@@ -46,10 +46,11 @@ class LevelConfig(Value):
         0.004, description="False discovery rate over the columns (Benjamini-Hochberg)."
     )
     multivariate: Level = Field(
-        0.003, description="Correlations, reconstruction and domain classifier together."
+        0.004,
+        description="Means, correlations, reconstruction and domain classifier together.",
     )
-    predictions: Level = Field(0.002, description="The distribution of the predictions.")
-    performance: Level = Field(0.004, description="Loss where labels came, else its estimate.")
+    predictions: Level = Field(0.001, description="The distribution of the predictions.")
+    performance: Level = Field(0.008, description="Loss where labels came, else its estimate.")
 
 
 class EffectConfig(Value):
@@ -57,6 +58,10 @@ class EffectConfig(Value):
 
     distance: Effect = Field(
         0.05, description="Kolmogorov-Smirnov distance of numbers, total variation of categories."
+    )
+    mean: Effect = Field(
+        0.1,
+        description="Greatest shift of a mean normal score where all columns are judged at once.",
     )
     missing: Effect = Field(0.02, description="Change of the share of missing values.")
     new_category: Effect = Field(
@@ -67,7 +72,7 @@ class EffectConfig(Value):
         0.05, description="Area under the domain classifier's ROC curve, above 0.5."
     )
     loss: Effect = Field(
-        0.05, description="Rise of the mean loss, in standard deviations of the reference's."
+        0.05, description="Rise of the mean loss, in standard deviations of a row."
     )
     estimate: Effect = Field(0.02, description="Rise of the estimated error rate.")
 

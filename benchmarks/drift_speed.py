@@ -1,0 +1,89 @@
+"""What judging one window costs, in time and memory, beside Evidently's preset."""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from drift_data import Model, batch, draw, reference
+
+from evergreen.monitoring.judge import judge_window
+from evergreen.monitoring.settings import MonitoringConfig
+from evergreen.monitoring.window import WindowCounter
+
+NUMBERS = 35  # and five categories: 40 columns
+PART = 250_000
+
+
+def write_window(path: Path, rows: int, model: Model) -> None:
+    """Write a window as Parquet, part by part."""
+    rng = np.random.default_rng(9)
+    writer = None
+    for start in range(0, rows, PART):
+        part = batch(draw(rng, min(PART, rows - start), numbers=NUMBERS), model, labelled=False)
+        writer = writer or pq.ParquetWriter(path, part.schema, compression="snappy")
+        writer.write_batch(part)
+    if writer is not None:
+        writer.close()
+
+
+def speed_table(rows: int, evidently: bool) -> str:
+    """Return a table of seconds and megabytes."""
+    rng = np.random.default_rng(8)
+    table = draw(rng, 5000, numbers=NUMBERS)
+    model = Model(table)
+    profile = reference(table, model, draw(rng, 1250, numbers=NUMBERS))
+    lines = [
+        "| rows, 40 columns | read from Parquet and judged, s | of it processor time, s | "
+        "in memory, judged, s | peak memory of the process, MB |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for size in (rows // 10, rows):
+            path = Path(folder) / f"{size}.parquet"
+            write_window(path, size, model)
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+            wall, cpu, _ = timed(profile, pq.ParquetFile(path).iter_batches(65_536))
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+            memory = "" if size > 2_000_000 else f"{_in_memory(profile, path):.2f}"
+            peaks = f"{peak:,} ({before:,} before)"
+            lines.append(f"| {size:,} | {wall:.2f} | {cpu:.2f} | {memory} | {peaks} |")
+            if evidently:
+                lines.append(_evidently(table, path, size))
+            path.unlink()
+    return "\n".join(lines)
+
+
+def timed(profile, batches) -> tuple[float, float, object]:
+    """Count and judge; return seconds, processor seconds and the verdict."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    window = WindowCounter(profile).count(batches)
+    verdict = judge_window(profile, window, MonitoringConfig())
+    return time.perf_counter() - wall, time.process_time() - cpu, verdict
+
+
+def _in_memory(profile, path: Path) -> float:
+    return timed(profile, [pq.read_table(path)])[0]
+
+
+def _evidently(table, path: Path, size: int) -> str:
+    import pandas as pd
+    from evidently import Report
+    from evidently.presets import DataDriftPreset
+
+    columns = pd.DataFrame(table.columns())
+    window = pq.read_table(path, columns=list(columns)).to_pandas()
+    wall, cpu = time.perf_counter(), time.process_time()
+    Report([DataDriftPreset()]).run(window, columns)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return f"| {size:,}, Evidently's DataDriftPreset | | {cpu:.1f} | {wall:.1f} | |"
+
+
+def megabytes(batch: pa.RecordBatch) -> float:
+    """Return the size of a batch."""
+    return batch.nbytes / 1e6
