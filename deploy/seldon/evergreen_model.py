@@ -79,7 +79,7 @@ class EvergreenModel:
         Default: EVERGREEN_MODEL_VERSION.
     settings
         The section ``serving`` of a use case, as JSON: what is refused, and the prediction log.
-        Default: EVERGREEN_SERVING.
+        Default: EVERGREEN_SERVING_SETTINGS.
     """
 
     def __init__(self, model_uri: str = "", model_version: str = "", settings: str = "") -> None:
@@ -214,7 +214,7 @@ class EvergreenModel:
 
 
 def _settings(text: str) -> ServingConfig:
-    text = text or os.environ.get("EVERGREEN_SERVING") or "{}"
+    text = text or os.environ.get("EVERGREEN_SERVING_SETTINGS") or "{}"
     try:
         return ServingConfig.model_validate_json(text)
     except ValidationError as error:
