@@ -58,7 +58,7 @@ def read_tensor(given: Any, number: int, take: Callable[[int], bytes]) -> Tensor
     if size is not None:
         values = _from_bytes(take(_size(size, where)), datatype, where)
     else:
-        values = _from_json(given.get("data"), datatype, where)
+        values = _from_json(given.get("data"), datatype, shape, where)
     if len(values) != math.prod(shape):
         raise Problem(
             "invalid-input", f"{where} has {len(values)} values, its shape {list(shape)} others."
@@ -79,13 +79,14 @@ def _size(size: Any, where: str) -> int:
     return size
 
 
-def _from_json(data: Any, datatype: str, where: str) -> list[Any]:
+def _from_json(data: Any, datatype: str, shape: tuple[int, ...], where: str) -> list[Any]:
     if not isinstance(data, list):
         raise Problem("invalid-input", f"{where}.data must be a list, but is {kind(data)}.")
     values = data
     if data and isinstance(data[0], list):
-        if not all(isinstance(row, list) for row in data):
-            raise Problem("invalid-input", f"{where}.data must be nested evenly.")
+        even = all(isinstance(row, list) and len(row) == shape[-1] for row in data)
+        if len(shape) != 2 or not even:
+            raise Problem("invalid-input", f"{where}.data must be flat, or nested as its shape is.")
         values = [value for row in data for value in row]
     fits = _FITS["INT" if "INT" in datatype else "FP" if "FP" in datatype else datatype]
     for value in values:
