@@ -129,6 +129,24 @@ def test_windows_are_the_same_as_from_sqlite(open_log, url):
     history.close()
 
 
+def test_a_table_from_before_there_were_arms_is_taken_over(open_log, url):
+    log = open_log()
+    log.record([record(1), record(2)])
+    log.close()
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "ALTER TABLE predictions DROP CONSTRAINT predictions_pkey, "
+            "ADD PRIMARY KEY (request_id, request_row)"
+        )
+    engine.dispose()
+    log = open_log()
+    log.record([record(1, arm="shadow"), record(2)])
+    log.close()
+    found = query(url, "SELECT request_id, arm FROM predictions ORDER BY 1, 2")
+    assert found == [("r0001", "champion"), ("r0001", "shadow"), ("r0002", "champion")]
+
+
 def test_several_logs_make_the_tables_and_share_them(open_log, url):
     logs = [open_log() for _ in range(4)]
 

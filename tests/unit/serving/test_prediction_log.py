@@ -153,6 +153,44 @@ def test_the_same_key_is_kept_once(open_log, database):
     assert [row["prediction"] for row in rows(database)] == ['"first"', '"class_1"']
 
 
+def test_a_shadows_row_stands_beside_the_answer(open_log, database):
+    log = open_log()
+    log.record([record(1), record(1, arm="shadow", version="4"), record(1, arm="shadow")])
+    log.feedback("request-1", "class_1")
+    log.close()
+    joined = "SELECT arm, label FROM predictions JOIN feedback USING (request_id, request_row)"
+    found = rows(database, f"{joined} ORDER BY arm")
+    assert [row["arm"] for row in found] == ["champion", "shadow"]
+
+
+def test_a_table_from_before_there_were_arms_is_taken_over(open_log, database):
+    log = open_log()
+    log.record([record(1), record(2)])
+    log.close()
+    before = rows(database)
+    with sqlite3.connect(database) as connection:
+        ((made,),) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'predictions'")
+        older = made.replace("(request_id, request_row, arm)", "(request_id, request_row)")
+        assert older != made
+        connection.execute("ALTER TABLE predictions RENAME TO later")
+        connection.execute(older)
+        connection.execute("INSERT INTO predictions SELECT * FROM later")
+        connection.execute("DROP TABLE later")
+    log = open_log()
+    log.record([record(1, arm="shadow"), record(2)])
+    log.close()
+    found = rows(database)
+    assert [row for row in found if row["arm"] == "champion"] == before
+    assert len(found) == 3
+    names = rows(database, "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite%'")
+    assert {row["name"] for row in names} == {
+        "predictions",
+        "predictions_by_time",
+        "feedback",
+        "feedback_by_time",
+    }
+
+
 def test_rows_wait_on_disk_while_it_is_locked(open_log, database, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr("evergreen.serving.log_tables.PATIENCE", 0.2)
     log = open_log()
