@@ -1,7 +1,8 @@
 set -eu
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     printf %s "$POSTGRES_PASSWORD" > /tmp/password
-    initdb --username "$POSTGRES_USER" --pwfile /tmp/password --auth-host=scram-sha-256 >/dev/null
+    initdb --username "$POSTGRES_USER" --pwfile /tmp/password --auth-host=scram-sha-256 \
+        --encoding UTF8 --locale C >/dev/null
     rm /tmp/password
     echo "host all all all scram-sha-256" >> "$PGDATA/pg_hba.conf"
     pg_ctl --wait --silent -o "-c listen_addresses=''" start
