@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from evergreen.config import UseCase
 from evergreen.deployment.display import show_deployment, show_removal, show_status
 from evergreen.deployment.outcome import DeploymentOutcome, ModelStatus, Removal
-from evergreen.errors import ExitCode, InputError
+from evergreen.errors import ExitCode, InputError, RefusedError
 from evergreen.paths import Home
 from evergreen.terminal import LiveView, redirected_output, show_training
 from evergreen.use_case import load_use_case
@@ -46,9 +46,9 @@ def run_deployment(options: argparse.Namespace) -> int:
         if training is not None and not options.json:
             show_training(training, out, quiet=options.quiet)
         if training is not None and training.champion is None:
-            if options.json:
-                out.write(training.model_dump_json(indent=2) + "\n")
-            return training.exit_code
+            raise RefusedError(
+                f"Nothing was deployed: {use_case.name!r} has no champion. {training.message}"
+            )
         outcome = conclude(report, view, home).model_copy(
             update={
                 "stack": stack_name,

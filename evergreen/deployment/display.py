@@ -24,7 +24,7 @@ def show_deployment(outcome: DeploymentOutcome, stream: TextIO, *, quiet: bool =
     console = Console(file=stream, highlight=False)
     verdict = Text.assemble((outcome.status.upper(), "bold green"), "  ", outcome.message)
     if quiet:
-        console.print(verdict)
+        console.print(verdict, soft_wrap=True)
         console.print(_api(outcome), soft_wrap=True, markup=False)
         return
     console.print(
@@ -32,7 +32,7 @@ def show_deployment(outcome: DeploymentOutcome, stream: TextIO, *, quiet: bool =
         f"runtime; {outcome.seconds:.1f} s on stack {outcome.stack!r}[/dim]\n"
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("Server", "Address", "Version", "Golden rows", "Off by at most"):
+    for title in ("Server", "Address", "Version", "Golden rows", "Off by"):
         table.add_column(title, no_wrap=True)
     for server in outcome.servers:
         table.add_row(*_server(server))
@@ -43,7 +43,7 @@ def show_deployment(outcome: DeploymentOutcome, stream: TextIO, *, quiet: bool =
     console.print(Text(f"{outcome.agreement[0].upper()}{outcome.agreement[1:]}.", "dim"))
     for note in outcome.notes:
         console.print(Text(note, "yellow"))
-    console.print(Text("\n").append(verdict), "\n", sep="")
+    console.print(Text("\n").append(verdict), "\n", sep="", soft_wrap=True)
     for title, where in _next_steps(outcome):
         console.print(f"  [dim]{title:<12}[/dim] {escape(where)}", soft_wrap=True)
 
@@ -59,34 +59,39 @@ def show_removal(removal: Removal, stream: TextIO) -> None:
 
 
 def show_status(models: Sequence[ModelStatus], stack: str, stream: TextIO) -> None:
-    """Print a table of what serves where."""
+    """Print for every model what serves it where."""
     console = Console(file=stream, highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("Model", "Champion", "Server", "Address", "Version", "State"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("")
+    console.print(f"\n[dim]stack {stack!r}[/dim]")
     for model in models:
-        name, champion = model.use_case, model.champion or "none"
+        champion = f"champion {model.champion}" if model.champion else "no champion"
+        deployed = f", version {model.deployed} deployed" if model.deployed else ""
+        since = f" {model.since:%Y-%m-%d %H:%M} UTC" if model.since else ""
+        console.print(f"\n[bold]{model.use_case}[/bold]  [dim]{champion}{deployed}{since}[/dim]")
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for title in ("Server", "Address", "Version", "State"):
+            table.add_column(title, no_wrap=True)
         for state in model.servers:
-            table.add_row(name, champion, *_state(state, model.champion))
-            name = champion = ""
-    console.print(f"\n[dim]stack {stack!r}[/dim]", table, sep="\n")
+            word = condition(state)
+            address, version = state.url or "", state.version or ""
+            table.add_row(state.title, address, version, Text(word, _STYLES[word]))
+        console.print(table)
+        for state in model.servers:
+            if remark := _remark(state, model.champion):
+                console.print(Text(f"{state.title}: {remark}.", "yellow"), soft_wrap=True)
+
+
+def _remark(state: ServerState, champion: str | None) -> str | None:
+    if state.serves and state.version != champion:
+        return f"it serves version {state.version}, not the champion; deploy to change that"
+    return state.detail
 
 
 def _server(server: DeployedServer) -> tuple[str | Text, ...]:
     check = server.check
     mark = Text("✓ ", "green") if check.passed else Text("✗ ", "bold red")
     rows = Text.assemble(mark, f"{check.rows} of {check.rows}")
-    difference = "labels only" if check.difference is None else f"{check.difference:.2g}"
+    difference = "labels" if check.difference is None else f"{check.difference:.2g}"
     return server.title, server.url, check.version or "unknown", rows, difference
-
-
-def _state(state: ServerState, champion: str | None) -> tuple[str | Text, ...]:
-    word = condition(state)
-    behind = state.serves and state.version != champion
-    detail = state.detail or ("not the champion" if behind else "")
-    address = state.url or ""
-    return state.title, address, state.version or "", Text(word, _STYLES[word]), Text(detail, "dim")
 
 
 def _api(outcome: DeploymentOutcome) -> str:

@@ -67,7 +67,7 @@ def deploy_everywhere(release: Release, use_case: UseCase) -> Annotated[Rollout,
     if any(reasons):
         started = log.record(started)
     done: list[Deployment] = []
-    with taking_back(targets, done, log, started):
+    with taking_back(targets, states, done, log, started):
         for target, reason, state in zip(targets, reasons, states, strict=True):
             if reason is None:
                 done.append(Deployment(before=state, after=state, changed=False))
@@ -95,24 +95,36 @@ def close_unfinished(log: DeploymentLog, name: str) -> tuple[str, ...]:
 @contextmanager
 def taking_back(
     targets: Sequence[Target],
+    before: Sequence[ServerState],
     deployments: Sequence[Deployment],
     log: DeploymentLog,
     started: DeploymentEntry,
 ) -> Iterator[None]:
-    """Bring back what served before where the block fails; messages end with what serves then."""
+    """Bring back what served before where the block fails; messages end with what serves then.
+
+    ``deployments`` may grow inside the block.
+    """
     try:
         yield
     except BaseException as error:
-        states = []
-        for target in targets:
-            one = [each for each in deployments if each.after.title == target.title]
-            states.append(target.restore(one[0]) if one else target.status())
-        summary = now_serving(states)
+        states = [_restored(target, deployments) for target in targets]
+        summary = now_serving(before, states)
         _note_failure(log, started, error, states)
         if isinstance(error, EvergreenError):
             raise type(error)(f"{error}\n{summary}") from error
         error.add_note(summary)
         raise
+
+
+def _restored(target: Target, deployments: Sequence[Deployment]) -> ServerState:
+    """Take a target's deployment back, if there was one, and return what serves then."""
+    for deployment in deployments:
+        if deployment.after.title == target.title:
+            try:
+                return target.restore(deployment)
+            except EvergreenError as problem:
+                announce(f"{target.title} could not be brought back: {problem}")
+    return target.status()
 
 
 def _note_failure(

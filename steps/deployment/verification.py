@@ -48,7 +48,8 @@ def or_back(rollout: Rollout, release: Release) -> Iterator[list[Target]]:
         version=release.version,
         former=rollout.former,
     )
-    with taking_back(targets, rollout.deployments, log, started):
+    before = [each.before for each in rollout.deployments]
+    with taking_back(targets, before, rollout.deployments, log, started):
         yield targets
 
 

@@ -36,14 +36,15 @@ from evergreen.deployment.servers import (
     swap_failure,
 )
 from evergreen.deployment.values import Deployment, Release, ServerState
-from evergreen.errors import InputError, UnreachableError
+from evergreen.errors import EvergreenError, InputError, UnreachableError
 from evergreen.provenance import code_fingerprint
 from steps.deployment.api_extension import host_contract_api
 from steps.deployment.invocation import contract_api, deployment_name
 from steps.deployment.targets.base import Place
 
 PORT: Final = "deploy.port=8010"
-SWAPPING: Final = 30.0  # seconds that the API gets to find a new champion; it looks every three
+LOOKING: Final = 10.0  # seconds after which the API has looked for a new champion
+SWAPPING: Final = 60.0  # seconds that it gets to load it, where nothing is wrong with it
 OTHER_ARMS: Final = 20  # requests at most until the champion answers, where traffic is split
 SERVING_CODE: Final = ("serving", "promotion", "data", "features", "expressions")
 
@@ -126,7 +127,8 @@ class HostedApi:
             self._host(use_case)
             after = self._await(use_case.deploy.timeout.total_seconds())
         except BaseException:
-            self._go_back(before)
+            with suppress(EvergreenError):  # what serves then is looked at anyway
+                self._go_back(before)
             raise
         return Deployment(before=before, after=after, changed=True)
 
@@ -178,11 +180,13 @@ class HostedApi:
         if known != wanted:
             same_settings = {**known, "code": ""} == {**wanted, "code": ""}
             return f"its {'code' if same_settings else 'settings'} changed"
-        deadline = time.monotonic() + SWAPPING
-        while time.monotonic() < deadline:
+        start = time.monotonic()
+        while (waited := time.monotonic() - start) < SWAPPING:
             health = api_health(str(before.url))
             if health is not None and health.version == release.version:
                 return None
+            if waited > LOOKING and swap_failure(str(before.url)) is not None:
+                break
             time.sleep(0.5)
         why = swap_failure(str(before.url)) or "it gave no reason"
         return f"it did not swap in version {release.version} by itself: {why}"
