@@ -104,11 +104,14 @@ def plans(seed: int) -> list[tuple[int, int, dict[str, tuple[int, ...]]]]:
     return chosen
 
 
-def measured(seed: int) -> dict[tuple[int, int, str, int], set[str]]:
+def measured(seed: int, only: tuple[str, ...]) -> dict[tuple[int, int, str, int], set[str]]:
     """Return what fired, by setting, scenario and window size."""
     found = {}
     with threadpool_limits(1):
-        for place, (rows, numbers, plan) in enumerate(plans(seed)):
+        for place, (rows, numbers, whole) in enumerate(plans(seed)):
+            plan = {name: sizes for name, sizes in whole.items() if not only or name in only}
+            if not plan:
+                continue
             for (scenario, size), names in repeat(
                 seed + 10_000 * place, rows, numbers, plan
             ).items():
@@ -116,12 +119,14 @@ def measured(seed: int) -> dict[tuple[int, int, str, int], set[str]]:
     return found
 
 
-def windows_table(repetitions: int, jobs: int, minutes: float, log: Path | None) -> str:
+def windows_table(
+    repetitions: int, jobs: int, minutes: float, log: Path | None, only: tuple[str, ...] = ()
+) -> str:
     """Return the tables of false alarms and power."""
     tally: dict[tuple, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     end = time.monotonic() + 60 * minutes
     with ProcessPoolExecutor(jobs) as pool:
-        asked = [pool.submit(measured, seed) for seed in range(repetitions)]
+        asked = [pool.submit(measured, seed, only) for seed in range(repetitions)]
         for done, future in enumerate(as_completed(asked)):
             for place, names in future.result().items():
                 tally[place]["times"] += 1
@@ -194,13 +199,15 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=None)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--minutes", type=float, default=600.0, help="stop the windows then")
+    parser.add_argument("--scenarios", default="", help="of the windows; default: all")
     parser.add_argument("--write", type=Path, default=None)
     parser.add_argument("--log", type=Path, default=None, help="counts so far, as JSON")
     parser.add_argument("--evidently", action="store_true", help="run Evidently, too (minutes)")
     given = parser.parse_args()
+    scenarios = tuple(given.scenarios.split(",")) if given.scenarios else ()
     times = given.repetitions or (20 if given.quick else 300)
     jobs = {
-        "windows": lambda: windows_table(times, given.jobs, given.minutes, given.log),
+        "windows": lambda: windows_table(times, given.jobs, given.minutes, given.log, scenarios),
         "stream": lambda: stream_table(given.repetitions or (2 if given.quick else 16)),
         "speed": lambda: speed_table(100_000 if given.quick else 1_000_000, given.evidently),
     }
