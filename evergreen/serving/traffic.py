@@ -42,7 +42,9 @@ class CanaryConfig(Value):
         (5, 25, 50), min_length=1, description="Percent of the traffic at each step, rising."
     )
     hold: Duration = Field(timedelta(minutes=10), description="Shortest time of a step.")
-    min_rows: int = Field(200, ge=1, description="Fewest rows of each arm in a step.")
+    min_rows: int = Field(
+        200, ge=1, description="Fewest rows of each arm in a step; of a batch, one."
+    )
     guardrails: Guardrails = Field(Guardrails(), description="What sends it back.")
 
     @model_validator(mode="after")

@@ -48,8 +48,8 @@ def shown(default) -> str:
         return f"`{str(default).lower()}`"
     if isinstance(default, list):
         return f"`[{', '.join(map(str, default))}]`"
-    if isinstance(default, str) and (hours := re.fullmatch(r"PT(\d+)H", default)):
-        return f"`{hours[1]}h`"
+    if isinstance(default, str) and (span := re.fullmatch(r"PT(\d+)([HM])", default)):
+        return f"`{span[1]}{span[2].lower()}`"
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
 
 
@@ -80,6 +80,9 @@ SECTIONS = [
     ("`gate`: good enough?", "GateConfig"),
     ("`serving`: the API", "ServingConfig"),
     ("Prediction log", "PredictionLogConfig"),
+    ("Traffic", "TrafficConfig"),
+    ("Canary", "CanaryConfig"),
+    ("Guardrails", "Guardrails"),
     ("`batch`: scoring whole tables", "BatchConfig"),
     ("`deploy`: where servers listen", "DeployConfig"),
     ("`monitoring`: drift, and what is done about it", "MonitoringConfig"),
