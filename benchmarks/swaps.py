@@ -68,11 +68,11 @@ def _run(root: Path, swaps: int, rollbacks: int, seconds: float) -> None:
             for number, version in enumerate(versions, 1):
                 rehearsal.swap(version)
                 if number % each == 0:
-                    if broken:
-                        rehearsal.refuse(*broken.pop(0))
                     if left:
                         left -= 1
                         rehearsal.roll_back()
+                    if broken:
+                        rehearsal.refuse(*broken.pop(0))
             for how, version in broken:
                 rehearsal.refuse(how, version)
             while time.monotonic() < began + seconds:

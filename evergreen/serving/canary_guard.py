@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from evergreen.errors import EvergreenError, ExitCode
+from evergreen.errors import EvergreenError
 from evergreen.serving.challenger import read_plan
 from evergreen.serving.options import REGISTRY_VARIABLE, ServerOptions
 from evergreen.serving.registry_reader import look, open_registry
@@ -76,18 +76,26 @@ class CanaryGuard:
 
     def check(self) -> None:
         """Look once, and start the controller where it is needed."""
-        if self._process is not None and not self._ended(self._process):
+        if self._process is not None and self._process.poll() is None:
             return
-        if time.monotonic() >= self._not_before and self._needed():
+        needed = self._needed()
+        if self._process is not None:
+            if needed:
+                self._complain(self._process.returncode)
+            self._process = None
+        if needed and time.monotonic() >= self._not_before:
             self._not_before = time.monotonic() + RETRY
-            self._process = subprocess.Popen(  # noqa: S603  (our own module)
-                [sys.executable, *_CONTROLLER, "--model", self._name],
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICE)
+            self._start()
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(  # noqa: S603  (our own module)
+            [sys.executable, *_CONTROLLER, "--model", self._name],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICE)
 
     def _needed(self) -> bool:
         try:
@@ -96,22 +104,17 @@ class CanaryGuard:
             return False  # the watcher says so
         return plan is not None and plan.mode == "canary"
 
-    def _ended(self, process: subprocess.Popen[bytes]) -> bool:
-        code = process.poll()
-        if code is None:
-            return False
-        self._process = None
-        if code not in (ExitCode.DONE, ExitCode.REFUSED):
-            logger.error(
-                "The controller of the canary of %r ended with code %d, so it may not be sent back "
-                "by itself; trying again in %g s. By hand, where everything is installed: "
-                "python -m evergreen.promotion.canary --model %s",
-                self._name,
-                code,
-                RETRY,
-                self._name,
-            )
-        return True
+    def _complain(self, code: int) -> None:
+        """Say that a controller ended before its canary did."""
+        logger.error(
+            "The controller of the canary of %r ended with code %d, so it may not be sent back by "
+            "itself; trying again in %g s. By hand, where everything is installed: "
+            "python -m evergreen.promotion.canary --model %s",
+            self._name,
+            code,
+            RETRY,
+            self._name,
+        )
 
     def _run(self) -> None:
         while not self._stopping.wait(self._interval):

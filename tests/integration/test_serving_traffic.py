@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from evergreen.paths import Home
 from evergreen.promotion.store import prepare_store
+from evergreen.serving.canary_guard import CanaryGuard
 from evergreen.serving.holder import ModelHolder
+from evergreen.serving.options import ServerOptions
 from evergreen.serving.registry_reader import ModelState, open_registry
 from evergreen.serving.runtime import load_runtime
 from evergreen.serving.watcher import Watcher
@@ -231,3 +234,55 @@ def test_who_does_not_follow_the_champion_follows_no_plan(two, follow, settings)
     watcher = follow(**settings)
     watcher.check()
     assert watcher.holder.arms.challenger is None
+
+
+@pytest.fixture
+def guard(two, tmp_path):
+    home = Home(tmp_path / "home")
+    options = ServerOptions(model="boats", registry=two.uri, home=home)
+    with closing(CanaryGuard(options)) as guard:
+        yield guard
+
+
+def test_a_canary_gets_a_controller_and_nothing_else_does(two, guard):
+    for text in (None, plan(), plan(mode="shadow"), "{", plan(challenger="7", mode="canary")):
+        if text is not None:
+            two.direct(text)
+        guard.check()
+        assert guard._process is None
+    two.direct(plan(mode="canary"))
+    guard.check()
+    process = guard._process
+    guard.check()
+    assert guard._process is process
+    line = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode().split("\0")
+    assert line[1:-1] == ["-m", "evergreen.promotion.canary", "--model", "boats"]  # no addresses
+    guard.close()
+    assert process.returncode is not None
+
+
+def test_a_controller_that_ends_too_early_is_said_and_started_again(
+    two, guard, monkeypatch, caplog
+):
+    monkeypatch.setattr("evergreen.serving.canary_guard._CONTROLLER", ("-c", "exit(2)"))
+    two.direct(plan(mode="canary"))
+    guard.check()
+    first = guard._process
+    first.wait(30)
+    guard.check()
+    guard.check()
+    assert guard._process is None  # not at once
+    assert caplog.text.count("The controller of the canary of 'boats' ended with code 2") == 1
+    guard._not_before = 0.0
+    guard.check()
+    assert guard._process not in (None, first)
+
+
+def test_a_controller_that_ended_its_canary_is_not_missed(two, guard, monkeypatch, caplog):
+    monkeypatch.setattr("evergreen.serving.canary_guard._CONTROLLER", ("-c", "exit(1)"))
+    two.direct(plan(mode="canary"))
+    guard.check()
+    guard._process.wait(30)
+    two.direct(None)
+    guard.check()
+    assert (guard._process, caplog.text) == (None, "")

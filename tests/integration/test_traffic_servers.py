@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shutil
@@ -174,9 +173,9 @@ def test_swaps_rollbacks_and_broken_versions_under_load(store, serve, bundles, t
         ):
             for version in others:
                 rehearsal.swap(version)
+            rehearsal.roll_back()
             for how, version in broken.items():
                 rehearsal.refuse(how, version)
-            rehearsal.roll_back()
         counts = rehearsal.check(answers, hammered)
         assert server.stop() == 0
     assert set(counts) >= {"1", *others}
@@ -189,4 +188,3 @@ def test_swaps_rollbacks_and_broken_versions_under_load(store, serve, bundles, t
     }
     for how, message in said.items():
         assert message in rehearsal.refused[how]
-    assert json.dumps(hammered["versions"])

@@ -131,7 +131,7 @@ def wrk(port: int, row: Mapping[str, Any], script: Path, connections: int = 8) -
         found |= json.loads(match[0])
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 class Rehearsal:
@@ -154,7 +154,10 @@ class Rehearsal:
         self._await_live(version)
 
     def roll_back(self) -> None:
-        """Make the version before champion again, and wait until it answers."""
+        """Make the version before champion again, and wait until it answers.
+
+        After `refuse` the version before is the broken one.
+        """
         previous = self.store.client.get_model_version_by_alias("boats", "previous").version
         self.live.may_come(str(previous))
         self.store.registry.roll_back("boats", "ada")
