@@ -18,7 +18,7 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make train CONFIG=configs/iris.yaml ARGS="--set training.trials=5"'
 
@@ -78,6 +78,31 @@ lock: $(UV) ## Compile the lock files from requirements/*.in (ARGS=--upgrade for
 	@$(UV) $(COMPILE) requirements/serve-native.in -o requirements/serve-native.txt
 	@$(UV) $(COMPILE) requirements/servers.in -o requirements/servers.txt
 	@$(UV) $(COMPILE_FOR_SELDON) deploy/seldon/requirements.in -o deploy/seldon/requirements.txt $(ARGS)
+
+CONTAINERS ?= podman
+COMPOSE    ?= podman-compose
+BUILD      := $(CONTAINERS) build --file
+
+.PHONY: images
+images: ## Build the images of serving, training and the servers
+	@format=$$($(CONTAINERS) --version | sed -n 's/^podman.*/--format docker/p'); \
+	$(BUILD) deploy/Dockerfile.serve $$format --tag localhost/evergreen-serve . && \
+	$(BUILD) deploy/Dockerfile.train $$format --tag localhost/evergreen-train . && \
+	$(BUILD) deploy/Dockerfile.servers $$format --tag localhost/evergreen-servers .
+
+.PHONY: compose-up
+compose-up: images deploy/.env ## Start everything in containers (deploy/compose.yaml)
+	@cd deploy && $(COMPOSE) up -d
+
+.PHONY: compose-down
+compose-down: ## Stop it; volumes and deploy/.env stay
+	@cd deploy && $(COMPOSE) down
+
+# Passwords that nobody needs to know, except for the dashboards of ZenML (admin) and Grafana.
+deploy/.env:
+	@umask 077; for name in POSTGRES S3 ZENML GRAFANA; do \
+	    echo "$${name}_PASSWORD=$$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')"; \
+	done > $@; echo 'Wrote passwords to $@.'
 
 .PHONY: hooks
 hooks: $(VENV)/.installed-dev ## Check style and types before every commit

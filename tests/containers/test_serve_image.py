@@ -19,6 +19,7 @@ import pytest
 from evergreen.promotion.golden import PREDICTION, PROBABILITY, compare_columns, golden_inputs
 from tests.support.containers import podman, run_to_end, running
 
+pytestmark = pytest.mark.timeout(2400)  # the first test builds the image
 LARGEST = 400_000_000  # bytes, unpacked
 HOME = "/var/lib/evergreen"
 
