@@ -9,7 +9,7 @@ from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable
 
 
 def create_append_only(engine: sa.Engine, table: sa.Table) -> None:
-    """Make ``table`` (with an integer key ``id`` and a unique ``closes``) and its triggers.
+    """Make ``table`` (with an integer key ``id``, maybe a unique ``closes``) and its triggers.
 
     What exists is kept; a table of an earlier version gets the columns that it lacks and the
     checks of today, in one transaction. SQLite and PostgreSQL only.
@@ -33,8 +33,10 @@ def create_append_only(engine: sa.Engine, table: sa.Table) -> None:
         connection.execute(CreateTable(table, if_not_exists=True))
         for index in table.indexes:
             connection.execute(CreateIndex(index, if_not_exists=True))
+        also = " OR closes = NEW.closes" if "closes" in table.columns else ""
         for guard in guards:
-            connection.exec_driver_sql(guard.replace("{table}", table.name))
+            statement = guard.replace("{table}", table.name).replace("{or_closes}", also)
+            connection.exec_driver_sql(statement)
 
 
 def _is_outdated(connection: sa.Connection, table: sa.Table) -> bool:
@@ -96,7 +98,7 @@ _SQLITE: Final = (
     "CREATE TRIGGER IF NOT EXISTS {table}_no_delete BEFORE DELETE ON {table} "
     "BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END",
     "CREATE TRIGGER IF NOT EXISTS {table}_no_replace BEFORE INSERT ON {table} "
-    "WHEN EXISTS (SELECT 1 FROM {table} WHERE id = NEW.id OR closes = NEW.closes) "
+    "WHEN EXISTS (SELECT 1 FROM {table} WHERE id = NEW.id{or_closes}) "
     "BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END",
 )
 
