@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.containers import build, require_podman
+from tests.support.containers import build, podman, require_podman
 from tests.support.served import bundle_of
 
 
@@ -47,3 +47,13 @@ def wine(readable):
     assert found.manifest.runtime == "onnx"
     subprocess.run(["chmod", "-R", "a+rX", str(found.folder)], check=True)
     return found
+
+
+@pytest.fixture(scope="session")
+def server_images(serve_image, train_image) -> None:
+    """Everything that compose.yaml and its test override name, under those names."""
+    for image in (serve_image, train_image):
+        podman("tag", image, image.removesuffix(":test"))
+    build("evergreen-servers", "Dockerfile.servers")
+    for name in ("postgres", "s3", "prometheus"):
+        build(f"evergreen-test-{name}", f"test/Dockerfile.{name}", context="deploy/test")

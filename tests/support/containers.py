@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 import httpx
 
@@ -49,13 +51,13 @@ def podman(*arguments: str | Path, check: bool = True, **more) -> subprocess.Com
     return done
 
 
-def build(name: str, dockerfile: str, *arguments: str) -> str:
+def build(name: str, dockerfile: str, *arguments: str, context: str = ".") -> str:
     """Build an image as `make images` does and return its name. Layers come from the cache."""
     image = f"localhost/{name}"
     podman(
         *("build", "--format", "docker", "--file", f"deploy/{dockerfile}", "--tag", image),
         *arguments,
-        ".",
+        context,
         timeout=1500,
     )
     return image
@@ -117,6 +119,65 @@ def running(
         yield Container(name, f"http://127.0.0.1:{port}", started)
     finally:
         podman("rm", "--force", "--time", "1", "--volumes", name, check=False)
+
+
+@dataclass
+class Composed:
+    """The services of deploy/compose.yaml on images that can be had anywhere."""
+
+    name: str
+    env: Mapping[str, str]
+
+    def __call__(self, *arguments: str, **more) -> subprocess.CompletedProcess[str]:
+        """Run podman-compose; it must succeed."""
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "podman_compose", "--project-name", self.name),
+                *("--profile", "train", "-f", "compose.yaml", "-f", "test/compose.test.yaml"),
+                *arguments,
+            ],
+            cwd=ROOT / "deploy",
+            env={**os.environ, **self.env},
+            capture_output=True,
+            text=True,
+            check=False,
+            **{"timeout": 900, **more},
+        )
+        assert done.returncode == 0, f"{arguments}:\n{done.stdout}{done.stderr}"
+        return done
+
+    def url(self, service: str) -> str:
+        """Return where a service is on this machine."""
+        return f"http://127.0.0.1:{self.env[f'{service.upper()}_PORT']}"
+
+    def logs(self, service: str) -> str:
+        """Return what a service said."""
+        done = podman("logs", f"{self.name}_{service}_1", check=False)
+        return done.stdout + done.stderr
+
+    def wait_for(self, service: str, path: str, patience: float = 240.0) -> None:
+        """Wait until a service answers."""
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            try:
+                if httpx.get(f"{self.url(service)}{path}", timeout=5).is_success:
+                    return
+            except httpx.TransportError:
+                pass  # not listening yet
+            time.sleep(0.5)
+        raise AssertionError(f"{service} did not answer:\n{self.logs(service)}")
+
+
+@contextmanager
+def composed() -> Iterator[Composed]:
+    """Give the stack a name, ports and passwords of its own; take it and its volumes down."""
+    ports = {f"{one}_PORT": str(free_port()) for one in ("API", "MLFLOW", "ZENML", "PROMETHEUS")}
+    secrets_ = {f"{one}_PASSWORD": token_hex(12) for one in ("POSTGRES", "S3", "ZENML", "GRAFANA")}
+    stack = Composed(f"evergreen{token_hex(4)}", {**ports, **secrets_})
+    try:
+        yield stack
+    finally:
+        stack("down", "--volumes", "--timeout", "5")
 
 
 def run_to_end(image: str, *command: str, options: tuple[str, ...] = ()):
