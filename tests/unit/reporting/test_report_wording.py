@@ -39,6 +39,16 @@ def test_waiting_names_both_commands():
     assert said.reasons[-1].endswith("Until then version 3 stays champion.")
 
 
+def test_ramping_says_how_and_what_sends_it_back():
+    facts = waiting(wine_facts())
+    ramping = facts.registration.model_copy(update={"status": "ramping"})
+    said = headline(facts.model_copy(update={"registration": ramping}))
+    assert (said.tone, said.word) == ("wait", "Ramps as a canary")
+    assert said.sentence == ("Version 4 of wine ramps as a canary: 5 %, 25 %, 50 %, then champion.")
+    assert "Each step takes 10 min 00 s and 200 rows" in said.reasons[-1]
+    assert "version 3 answers everything again by itself" in said.reasons[-1]
+
+
 def test_refused_names_the_rule_that_failed():
     said = headline(refused(wine_facts()))
     assert (said.tone, said.word) == ("bad", "Refused")
