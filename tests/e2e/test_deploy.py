@@ -16,9 +16,8 @@ from tests.support.deployments import Deployed, deployable, sleeper
 # Another seed makes another model; the wide margin lets it become champion.
 TRAIN_ANEW = (
     *("--pipeline", "train", "--config", "configs/iris.yaml", *QUICK),
-    *("--set", "training.seed=7", "--set", "training.candidates=[decision_tree]"),
+    *("--set", "training.seed=7"),
     *("--set", "gate.champion={mode: not_worse, margin: 100}"),
-    *("--set", "gate.thresholds={}"),
 )
 
 pytestmark = pytest.mark.timeout(2400)
@@ -54,9 +53,8 @@ def test_deploying_again_changes_nothing_and_zenml_knows_both_servers(deployed):
     listed = deployed.zenml("deployment", "list", "--output", "json").check()
     assert "iris_api" in listed.out
     assert deployed.url in listed.out
-    described = deployed.zenml("deployment", "describe", "iris_api").check()
-    assert "RUNNING" in described.out
-    assert "startup complete" in deployed.zenml("deployment", "logs", "iris_api").check().out
+    deployed.zenml("deployment", "describe", "iris_api").check(0, "RUNNING")
+    deployed.zenml("deployment", "logs", "iris_api").check(0, "startup complete")
     servers = deployed.zenml("model-deployer", "models", "list", "--output", "json").check()
     assert "deploy iris" in servers.out
 
