@@ -15,8 +15,9 @@ QUICK = "--set training.trials=2 --set training.candidates=[random_forest]"
 
 
 @pytest.fixture(scope="module")
-def stack(server_images):
-    with composed() as stack:
+def stack(server_images, readable):
+    (readable / "secrets").mkdir()
+    with composed(readable / "secrets") as stack:
         stack("up", "-d", "postgres", "s3", "mlflow", "zenml", "prometheus")
         stack.wait_for("mlflow", "/health")
         stack.wait_for("zenml", "/health")
@@ -24,10 +25,12 @@ def stack(server_images):
 
 
 @pytest.fixture(scope="module")
-def key(stack) -> str:
+def key(stack, readable) -> str:
     run = ("run", "--rm", "--no-deps", "-T", "--entrypoint", "python", "api")
     done = stack(*run, "-m", "evergreen.serving.keys", "create", "--name", "test")
-    return done.stdout.split()[-1]
+    key = done.stdout.split()[-1]
+    (readable / "secrets" / "api_key").write_text(key)
+    return key
 
 
 @pytest.fixture(scope="module")

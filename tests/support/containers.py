@@ -169,11 +169,12 @@ class Composed:
 
 
 @contextmanager
-def composed() -> Iterator[Composed]:
+def composed(secrets: Path) -> Iterator[Composed]:
     """Give the stack a name, ports and passwords of its own; take it and its volumes down."""
     ports = {f"{one}_PORT": str(free_port()) for one in ("API", "MLFLOW", "ZENML", "PROMETHEUS")}
-    secrets_ = {f"{one}_PASSWORD": token_hex(12) for one in ("POSTGRES", "S3", "ZENML", "GRAFANA")}
-    stack = Composed(f"evergreen{token_hex(4)}", {**ports, **secrets_})
+    passwords = {f"{one}_PASSWORD": token_hex(12) for one in ("POSTGRES", "S3", "ZENML", "GRAFANA")}
+    env = {**ports, **passwords, "SECRETS": str(secrets)}
+    stack = Composed(f"evergreen{token_hex(4)}", env)
     try:
         yield stack
     finally:
