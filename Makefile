@@ -94,7 +94,7 @@ images: ## Build the images of serving, training and the servers
 compose-up: images deploy/.env ## Start everything in containers (deploy/compose.yaml)
 	@mkdir -p deploy/secrets; cd deploy && $(COMPOSE) up -d && { [ -s secrets/api_key ] || \
 	    $(COMPOSE) run --rm --no-deps -T --entrypoint python api \
-	        -m evergreen.serving.keys create --name compose | tail -n 1 > secrets/api_key; }
+	        -m evergreen.serving.keys create --name prometheus --scope admin | tail -n 1 > secrets/api_key; }
 
 .PHONY: compose-down
 compose-down: ## Stop it; volumes and deploy/.env stay

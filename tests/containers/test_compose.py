@@ -27,7 +27,9 @@ def stack(server_images, readable):
 @pytest.fixture(scope="module")
 def key(stack, readable) -> str:
     run = ("run", "--rm", "--no-deps", "-T", "--entrypoint", "python", "api")
-    done = stack(*run, "-m", "evergreen.serving.keys", "create", "--name", "test")
+    done = stack(
+        *run, "-m", "evergreen.serving.keys", "create", "--name", "test", "--scope", "admin"
+    )
     key = done.stdout.split()[-1]
     (readable / "secrets" / "api_key").write_text(key)
     return key
