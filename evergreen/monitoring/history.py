@@ -50,6 +50,7 @@ WINDOWS: Final = sa.Table(
     sa.Column("quality", sa.Text, nullable=False),
     sa.Column("decision", sa.Text, nullable=False),
     sa.Column("action", sa.String(20), nullable=False),
+    sa.Column("labels_until", sa.DateTime(timezone=True)),
     sa.Column("seconds", sa.Float),
     sa.Column("report", sa.Text),
     sa.Column("zenml_run", sa.String(200)),
@@ -77,7 +78,7 @@ class QualityFinding(Value):
 
     check: str
     column: str | None
-    severity: Literal["error", "warning"]
+    severity: Literal["error", "warning", "info"]
     rows: int
     share: float  # of the window's rows
     reason: str  # one sentence with the numbers
@@ -95,7 +96,8 @@ class ObservedWindow(Value):
     """A judged window, before anything is decided about it.
 
     ``first`` and ``last`` are the moments (UTC) of its oldest and newest row, None where unknown;
-    ``content`` tells whether two tables are the same.
+    ``content`` tells whether two tables are the same. ``labels_until`` is the moment up to which
+    labels had a say in the verdict.
     """
 
     use_case: str
@@ -110,6 +112,7 @@ class ObservedWindow(Value):
     verdict: WindowVerdict
     segments: tuple[SegmentVerdict, ...] = ()
     quality: tuple[QualityFinding, ...] = ()
+    labels_until: datetime | None = None
     seconds: float | None = None  # that counting and judging took
     report: str | None = None  # folder of its pages
     zenml_run: str | None = None
@@ -142,8 +145,8 @@ class MonitoredWindow(ObservedWindow):
 
     @property
     def end(self) -> datetime:
-        """The moment that the policy goes by: that of the newest row, else of the judgement."""
-        found = self.last or self.time
+        """The moment that the policy goes by: that of the newest logged row, else of judging."""
+        found = self.last if self.source == "log" and self.last is not None else self.time
         return found if found is not None else datetime.now(UTC)
 
     def past(self) -> PastWindow:
@@ -239,12 +242,14 @@ class MonitoringHistory:
         """Return what `decide` takes: the windows before, the oldest first, then this one.
 
         Windows that share rows with it are left out: an alarm must not confirm itself. So are
-        those of another source, unless they led to a retraining, which cool-down and cap count.
+        those of another source and those too small to judge, unless they led to a retraining,
+        which cool-down and cap count.
         """
         before = self.windows(observed.use_case, LOOK_BACK)
         kept = [w.past() for w in reversed(before) if counts_beside(w, observed)]
+        ended = observed.last if observed.source == "log" else None
         this = PastWindow(
-            at=observed.last or datetime.now(UTC),
+            at=ended or datetime.now(UTC),
             rows=observed.rows,
             version=observed.version,
             families=observed.verdict.families,
@@ -292,7 +297,7 @@ def counts_beside(window: MonitoredWindow, observed: ObservedWindow) -> bool:
     """Tell whether an earlier window has a say in the decision about this one."""
     if window.action == "retrain" and window.turn is not None:
         return True
-    if window.source != observed.source:
+    if window.source != observed.source or window.verdict.too_few:
         return False
     if observed.source == "table":
         return window.content is None or window.content != observed.content
@@ -308,7 +313,8 @@ _QUALITY: Final = TypeAdapter(tuple[QualityFinding, ...])
 def _row(window: MonitoredWindow) -> dict[str, Any]:
     plain = ("time", "host", "use_case", "version", "source", "place", "content", "first", "last")
     row = {name: getattr(window, name) for name in plain}
-    row |= {name: getattr(window, name) for name in ("rows", "seconds", "report", "zenml_run")}
+    row |= {name: getattr(window, name) for name in ("rows", "labels_until", "seconds")}
+    row |= {name: getattr(window, name) for name in ("report", "zenml_run")}
     return row | {
         "labelled": window.loss.rows,
         "loss": window.loss.model_dump_json(),
@@ -322,7 +328,7 @@ def _row(window: MonitoredWindow) -> dict[str, Any]:
 
 def _window(row: Mapping[str, Any], updates: Sequence[sa.RowMapping]) -> MonitoredWindow:
     values = {name: value for name, value in row.items() if name not in ("action", "labelled")}
-    for name in ("time", "first", "last"):
+    for name in ("time", "first", "last", "labels_until"):
         values[name] = _utc(values[name])
     values["loss"] = WindowLoss.model_validate_json(values["loss"])
     values["verdict"] = WindowVerdict.model_validate_json(values["verdict"])

@@ -6,16 +6,19 @@ The defaults are the policy that `benchmarks/drift.py` measures; docs/monitoring
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from evergreen.batch.settings import batch_source_from_shorthand
+from evergreen.data.source_config import Source
 from evergreen.durations import Duration
 from evergreen.values import Value
 
 Level = Annotated[float, Field(gt=0, lt=0.5)]
 Effect = Annotated[float, Field(ge=0, lt=1)]
 Rows = Annotated[int, Field(ge=1)]
+Selection = Literal["auto", "recent", "recent_and_history", "weighted"]
 
 
 class WindowConfig(Value):
@@ -80,6 +83,14 @@ class EffectConfig(Value):
 class RetrainConfig(Value):
     """Which rows a retraining takes, and when it is worth another turn."""
 
+    selection: Selection = Field(
+        "auto",
+        description="Logged rows alone, with the original table, or with some of it (weighted). "
+        "auto: alone after a change of what is right, else with the table.",
+    )
+    history_weight: float = Field(
+        0.5, gt=0, le=1, description="weighted: of a row of the original table; a logged one's: 1."
+    )
     min_rows: int = Field(
         1000, ge=20, description="Labelled rows after the change that are enough to train on."
     )
@@ -95,6 +106,13 @@ class RetrainConfig(Value):
 class MonitoringConfig(Value):
     """What counts as drift, and what is done about it."""
 
+    source: (
+        Annotated[
+            Source,
+            BeforeValidator(batch_source_from_shorthand, json_schema_input_type=Source | str),
+        ]
+        | None
+    ) = Field(None, description="A table to judge, as data.source. Default: the prediction log.")
     window: WindowConfig = Field(WindowConfig(), description="What a check looks at.")
     levels: LevelConfig = Field(LevelConfig(), description="How rare false alarms are.")
     effects: EffectConfig = Field(EffectConfig(), description="What is too small to matter.")

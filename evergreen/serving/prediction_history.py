@@ -101,10 +101,48 @@ class PredictionHistory:
             columns.add(row)
         return columns.window()
 
-    def count(self, *, since: datetime | None = None, until: datetime | None = None) -> int:
+    def parts(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        last: int | None = None,
+        version: str | None = None,
+        labelled_since: datetime | None = None,
+        labelled: bool = False,
+        part_rows: int = PART,
+    ) -> Iterator[Window]:
+        """Yield what `window` returns in parts of bounded size, the newest part first.
+
+        ``labelled_since`` keeps only predictions whose feedback came after that moment. Raises as
+        `window` does.
+        """
+        where = self._conditions(since, until, version, None)
+        if labelled_since is not None:
+            where.append(FEEDBACK.c.time > moment(_unix(labelled_since), self._engine))
+        rows = self._rows(where, last, labelled or labelled_since is not None)
+        columns, gathered = _Columns(self.contract), 0
+        for row in rows:
+            columns.add(row)
+            gathered += 1
+            if gathered == part_rows:
+                yield columns.window()
+                columns, gathered = _Columns(self.contract), 0
+        if gathered:
+            yield columns.window()
+
+    def count(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        version: str | None = None,
+        labelled: bool = False,
+    ) -> int:
         """Return how many answered predictions a time span holds; raises as `window` does."""
-        where = self._conditions(since, until, None, None)
-        query = sa.select(sa.func.count()).select_from(PREDICTIONS).where(*where)
+        where = self._conditions(since, until, version, None)
+        table = PREDICTIONS.join(FEEDBACK, _KEY) if labelled else PREDICTIONS
+        query = sa.select(sa.func.count()).select_from(table).where(*where)
         with reading(self._engine, self._address) as connection:
             return 0 if connection is None else int(connection.execute(query).scalar_one())
 
@@ -132,9 +170,6 @@ class PredictionHistory:
     def _rows(
         self, where: list[sa.ColumnElement[bool]], last: int | None, labelled: bool
     ) -> Iterator[Any]:
-        key = (PREDICTIONS.c.request_id == FEEDBACK.c.request_id) & (
-            PREDICTIONS.c.request_row == FEEDBACK.c.request_row
-        )
         # Text, also in PostgreSQL: decoding it once here is quicker than in the driver.
         as_text = {name: sa.cast(PREDICTIONS.c[name], sa.Text) for name in _JSON}
         time = seconds(PREDICTIONS.c.time, self._engine).label("time")
@@ -150,7 +185,7 @@ class PredictionHistory:
                 *(expression.label(name) for name, expression in as_text.items()),
                 sa.cast(FEEDBACK.c.label, sa.Text).label("label"),
             )
-            .select_from(PREDICTIONS.join(FEEDBACK, key, isouter=not labelled))
+            .select_from(PREDICTIONS.join(FEEDBACK, _KEY, isouter=not labelled))
             .where(*where)
             .order_by(*(column.desc() for column in order))
             .limit(last)
@@ -163,6 +198,9 @@ class PredictionHistory:
 
 
 _JSON: Final = ("inputs", "prediction", "probabilities")
+_KEY: Final = (PREDICTIONS.c.request_id == FEEDBACK.c.request_id) & (
+    PREDICTIONS.c.request_row == FEEDBACK.c.request_row
+)
 
 
 class _Columns:

@@ -168,8 +168,11 @@ def _anchor(use_case: UseCase, document: Document, file: Path) -> UseCase:
         changed["output"] = _anchored(batch.output, folder("batch", "output"))
         if batch.rejected is not None and not isinstance(batch.output, SqlOutput):
             changed["rejected"] = _absolute(batch.rejected, folder("batch", "rejected"))
-    batch = batch.model_copy(update=changed)
-    return use_case.model_copy(update={"data": data, "batch": batch})
+    batch, monitoring = batch.model_copy(update=changed), use_case.monitoring
+    if monitoring.source is not None:
+        window = _anchored(monitoring.source, folder("monitoring", "source"))
+        monitoring = monitoring.model_copy(update={"source": window})
+    return use_case.model_copy(update={"data": data, "batch": batch, "monitoring": monitoring})
 
 
 def _anchored(place: Source | Output, folder: Path) -> Source | Output:
