@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from evergreen.config import Label, Task
 from evergreen.data.contract import Column, Contract
@@ -27,6 +26,7 @@ from evergreen.values import Value
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from evergreen.training.predictions import Predictions
 
@@ -209,6 +209,8 @@ def seconds_since_1970(values: pd.Series[Any]) -> FloatArray:
 
 def _arrow(values: pd.Series[Any]) -> pa.Array:
     """Return a conformed column as Arrow reads it."""
+    import pyarrow as pa
+
     return pa.array(values, from_pandas=True)
 
 
