@@ -184,5 +184,14 @@ def composed(secrets: Path) -> Iterator[Composed]:
 def run_to_end(image: str, *command: str, options: tuple[str, ...] = ()):
     """Run a container that ends by itself; return what it said and its exit code."""
     return podman(
-        "run", "--rm", "--read-only", "--tmpfs", "/tmp", *options, image, *command, check=False
+        "run",
+        "--rm",
+        "--read-only",
+        "--tmpfs",
+        "/tmp",
+        *options,
+        image,
+        *command,
+        check=False,
+        timeout=900,
     )
