@@ -47,7 +47,7 @@ class Grid:
 
     def count(self, codes: CodeArray) -> IntArray:
         """Count codes per bin; missing ones are left out."""
-        return np.bincount(codes, minlength=MISSING + 1)[: self.bins].astype(np.int64)
+        return np.bincount(codes, minlength=self.bins)[: self.bins].astype(np.int64)
 
     @cached_property
     def scores(self) -> npt.NDArray[np.float32]:

@@ -191,6 +191,12 @@ class WindowCounter:
 
     def count(self, batches: Iterable[pa.RecordBatch | pa.Table]) -> WindowProfile:
         """Profile a window; batches are read one after the other and not kept."""
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        with threadpool_limits(1, user_api="blas"):  # for products this small, threads only wait
+            return self._count(batches)
+
+    def _count(self, batches: Iterable[pa.RecordBatch | pa.Table]) -> WindowProfile:
         profile = self.empty()
         for given in batches:
             parts = given.to_batches() if isinstance(given, pa.Table) else [given]
