@@ -211,7 +211,9 @@ def _arrow(values: pd.Series[Any]) -> pa.Array:
     """Return a conformed column as Arrow reads it."""
     import pyarrow as pa
 
-    return pa.array(values, from_pandas=True)
+    array = pa.array(values, from_pandas=True)
+    # Text of a frame that was put together or read in parts is in chunks.
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
 def _column_profile(values: pd.Series[Any], column: Column) -> ColumnProfile:

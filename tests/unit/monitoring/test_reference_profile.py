@@ -193,3 +193,13 @@ def test_an_empty_table_has_no_profile():
     contract, frame = small_contract(), small_table()
     with pytest.raises(InputError, match="no rows"):
         make_profile(frame.head(0), contract, predict(small_model(), frame, contract))
+
+
+def test_a_table_put_together_of_parts_is_as_good_as_one():
+    frame, whole = _profile()
+    contract = small_contract("classification")
+    text = frame.astype({name: "str" for name in frame.select_dtypes(["object", "string"])})
+    parts = pd.concat([text[:30], text[30:]], ignore_index=True)
+    predictions = predict(small_model("classification"), frame, contract)
+    profile = make_profile(parts, contract, predictions)
+    assert profile.model_dump_json() == whole.model_dump_json()
