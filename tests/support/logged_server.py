@@ -42,6 +42,13 @@ class Load:
         for thread in self._threads:
             thread.join()
 
+    def wait_for(self, requests: int, patience: float = 30.0) -> None:
+        """Return when so many requests were acknowledged."""
+        end = time.monotonic() + patience
+        while len(self.acknowledged) < requests:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
     def _run(self, client: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         with closing(connection):
