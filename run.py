@@ -18,7 +18,7 @@ from evergreen import __version__
 from evergreen.errors import ExitCode, InputError
 from evergreen.paths import Home
 
-PIPELINES = ("train", "deploy", "batch")
+PIPELINES = ("train", "deploy", "batch", "monitor")
 EPILOG = """\
 exit codes:
   0 done    1 a gate or quality check said no    2 bad input or configuration
@@ -33,6 +33,7 @@ examples:
   python run.py --rollback --reason "worse in service"
   python run.py --pipeline deploy --config configs/wine.yaml
   python run.py --pipeline batch --source new.parquet --output scored.parquet
+  python run.py --pipeline monitor --window new.parquet
 """
 
 
@@ -110,6 +111,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     how.add_argument("--source", metavar="TABLE", help="batch: score this instead of batch.source")
     how.add_argument("--output", metavar="PLACE", help="batch: path, or URL#TABLE, of predictions")
     how.add_argument("--overwrite", action="store_true", help="batch: replace an output")
+    how.add_argument(
+        "--window", metavar="TABLE", help="monitor: judge this, or log, instead of the config's"
+    )
+    how.add_argument("--since", metavar="SPAN", help="monitor: all that was logged in, such as, 6h")
     how.add_argument("--to", metavar="VERSION", help="rollback: to this version")
     how.add_argument(
         "--reason",
@@ -131,6 +136,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         for name in ("source", "output", "overwrite"):
             if getattr(options, name):
                 parser.error(f"--{name} goes with --pipeline batch")
+    if options.pipeline != "monitor":
+        for name in ("window", "since"):
+            if getattr(options, name) is not None:
+                parser.error(f"--{name} goes with --pipeline monitor")
     if options.quiet and options.verbose:
         parser.error("--quiet and --verbose exclude each other")
     options.command = shlex.join(["python", "run.py", *words])
@@ -149,6 +158,10 @@ def dispatch(options: argparse.Namespace) -> int:
         from pipelines.batch_run import run_batch_scoring
 
         return run_batch_scoring(options)
+    if options.pipeline == "monitor":
+        from pipelines.monitoring_run import run_monitoring
+
+        return run_monitoring(options)
     from pipelines.training_run import run_training
 
     return run_training(options)

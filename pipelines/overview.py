@@ -13,6 +13,7 @@ PIPELINES = {
     "train": "From a YAML file to a registered, judged model.",
     "deploy": "From a champion to servers that answer as it does.",
     "batch": "From a table and a champion to a prediction for every row.",
+    "monitor": "From a window of what the champion saw to a decision.",
 }
 
 

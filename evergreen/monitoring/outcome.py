@@ -1,0 +1,66 @@
+"""What a monitoring run tells at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from evergreen.errors import ExitCode
+from evergreen.monitoring.decision import Action
+from evergreen.monitoring.evidently_report import EvidentlyFigures
+from evergreen.monitoring.history import MonitoredWindow
+from evergreen.values import Value
+
+_SAID: Final[Mapping[Action, str]] = {
+    "none": "Nothing is to be done.",
+    "watch": "Nothing is to be done yet.",
+    "retrain": "The model is to be retrained.",
+    "rollback": "The model is to be rolled back.",
+    "alert": "Somebody must look at it.",
+}
+
+
+class MonitoringOutcome(Value):
+    """What the command line tells at the end: the object that ``--json`` prints."""
+
+    pipeline: Literal["monitor"] = "monitor"
+    status: Action
+    message: str
+    exit_code: int
+    window: MonitoredWindow
+    univariate: EvidentlyFigures
+    reports: Mapping[str, str]
+    stack: str
+    zenml_run: str
+    log: str
+    total_seconds: float
+
+    @classmethod
+    def of(
+        cls, window: MonitoredWindow, univariate: EvidentlyFigures, **facts: Any
+    ) -> MonitoringOutcome:
+        """Bring it together: what calls for an act is exit code 1, so that cron tells somebody."""
+        acts = window.action not in ("none", "watch")
+        pages = {"univariate": univariate.page}
+        if window.report is not None:
+            pages["window"] = f"{window.report}/window.html"
+        return cls(
+            status=window.action,
+            message=message(window),
+            exit_code=ExitCode.REFUSED if acts else ExitCode.DONE,
+            window=window,
+            univariate=univariate,
+            reports={name: page for name, page in pages.items() if page is not None},
+            **facts,
+        )
+
+
+def message(window: MonitoredWindow) -> str:
+    """Say what is to be done, and why."""
+    reasons = " ".join(f"{reason.rstrip('.')}." for reason in window.decision.reasons)
+    return f"{advice(window.action)} {reasons}".strip()
+
+
+def advice(action: Action) -> str:
+    """Say what is to be done."""
+    return _SAID[action]

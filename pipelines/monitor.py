@@ -1,0 +1,23 @@
+"""From a window of what the champion saw to a decision."""
+
+from __future__ import annotations
+
+from zenml import pipeline
+from zenml.enums import ExecutionMode
+
+from evergreen.config import UseCase
+from steps.monitoring.window import decide_window, find_champion, observe_window
+
+
+@pipeline(
+    name="monitor",
+    enable_step_logs=False,
+    enable_pipeline_logs=False,
+    enable_heartbeat=False,
+    execution_mode=ExecutionMode.FAIL_FAST,
+)
+def monitor(use_case: UseCase, seconds: float | None = None) -> None:
+    """Judge the newest window of one use case, and say what is to be done."""
+    model = find_champion(use_case)
+    observed, figures = observe_window(model, use_case, seconds)
+    decide_window(observed, figures, use_case)

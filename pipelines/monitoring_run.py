@@ -1,0 +1,116 @@
+"""``--pipeline monitor``: everything around one run of monitoring."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from evergreen.config import UseCase
+from evergreen.durations import Duration
+from evergreen.errors import InputError
+from evergreen.monitoring.display import show_monitoring
+from evergreen.monitoring.evidently_report import EvidentlyFigures
+from evergreen.monitoring.history import MonitoredWindow
+from evergreen.monitoring.outcome import MonitoringOutcome
+from evergreen.paths import Home
+from evergreen.terminal import LiveView, redirected_output
+from evergreen.use_case import load_use_case
+from pipelines import session
+
+LOG = "log"  # what --window calls the prediction log
+
+
+def run_monitoring(options: argparse.Namespace) -> int:
+    """Judge one window and return the exit code that its decision calls for."""
+    started = time.monotonic()
+    asked = asked_span(options.since)
+    use_case = load_use_case(Path(options.config), [*options.overrides, *overrides(options)])
+    if asked is not None and use_case.monitoring.source is not None:
+        raise InputError("--since goes with the prediction log; a table is judged as a whole.")
+    home = Home.locate()
+    session.prepare_environment()
+    session.prepare_home(home)
+    run_name = f"monitor-{use_case.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+    tag = f"monitor-{use_case.name}"
+    log = home.logs / f"{run_name}.log"
+    with ExitStack() as stack:
+        stack.enter_context(session.exclusive(home, tag, "two at once would judge the same rows."))
+        stack.callback(session.sweep_scratch, home)
+        out, err = stack.enter_context(redirected_output(None if options.verbose else log))
+        view = LiveView(err, enabled=not (options.quiet or options.json or options.verbose))
+        with view:
+            window, figures, stack_name = execute(use_case, options, view, run_name, tag, asked)
+        outcome = MonitoringOutcome.of(
+            window,
+            figures,
+            stack=stack_name,
+            zenml_run=run_name,
+            log=str(log),
+            total_seconds=time.monotonic() - started,
+        )
+        if options.json:
+            out.write(outcome.model_dump_json(indent=2) + "\n")
+        else:
+            show_monitoring(outcome, out, quiet=options.quiet)
+    return outcome.exit_code
+
+
+def asked_span(text: str | None) -> timedelta | None:
+    """Read ``6h``.
+
+    Raises
+    ------
+    InputError
+        If it is no time span.
+    """
+    if text is None:
+        return None
+    try:
+        return TypeAdapter(Duration).validate_python(text)
+    except ValidationError as error:
+        raise InputError(
+            f"--since {text!r} is no time span; write a number and a unit, such as 90d, 6h, 30m "
+            "or 45s."
+        ) from error
+
+
+def overrides(options: argparse.Namespace) -> list[str]:
+    """Return what the command line's own options say as overrides of the use case."""
+    if options.window is None:
+        return []
+    return [f"monitoring.source={'null' if options.window == LOG else json.dumps(options.window)}"]
+
+
+def execute(
+    use_case: UseCase,
+    options: argparse.Namespace,
+    view: LiveView,
+    run_name: str,
+    tag: str,
+    asked: timedelta | None,
+) -> tuple[MonitoredWindow, EvidentlyFigures, str]:
+    """Prepare the stack, and run the pipeline to its end."""
+    view.show("Start ZenML")
+    session.start_zenml()
+    stack_name = session.ensure_stack(options.stack)
+    session.prepare_tracking(use_case)
+    session.mend_stale_runs(use_case, tag)
+
+    from pipelines.monitor import monitor
+    from steps.announcements import listening
+
+    seconds = None if asked is None else asked.total_seconds()
+    configured = monitor.with_options(run_name=run_name, enable_cache=False, tags=[tag])
+    with listening(view.show):
+        run = configured(use_case, seconds)
+    window: MonitoredWindow = run.steps["decide_window"].regular_outputs["window"].load()
+    figures: EvidentlyFigures = (
+        run.steps["observe_window"].regular_outputs["univariate_figures"].load()
+    )
+    return window, figures, stack_name

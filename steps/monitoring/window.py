@@ -1,0 +1,98 @@
+"""The window: judged, drawn, decided about, and written down."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+from zenml import log_metadata, step
+from zenml.types import HTMLString
+
+from evergreen.config import UseCase
+from evergreen.monitoring.evidently_report import EvidentlyFigures
+from evergreen.monitoring.history import MonitoredWindow, ObservedWindow
+from evergreen.monitoring.monitor import conclude, draw, observe, window_folder
+from evergreen.paths import Home
+from evergreen.reporting.window_summary import window_summary
+from evergreen.serving.artifacts import bundle_folder
+from evergreen.serving.registry_reader import Located, locate, open_registry
+from steps.announcements import announce
+from steps.batch.scoring import ScoringModel, tracking_uri
+from steps.workspace import run_name
+
+
+@step(enable_cache=False)
+def find_champion(use_case: UseCase) -> Annotated[ScoringModel, "monitored_model"]:
+    """Look up the version that answers.
+
+    Raises
+    ------
+    InputError
+        If there is none yet.
+    UnreachableError
+        If the registry does not answer.
+    """
+    announce("Look up the champion")
+    found = locate(open_registry(tracking_uri()), use_case.name)
+    return ScoringModel(name=found.name, version=found.version, source=found.source)
+
+
+@step(enable_cache=False, enable_artifact_visualization=False)
+def observe_window(
+    model: ScoringModel, use_case: UseCase, seconds: float | None = None
+) -> tuple[
+    Annotated[ObservedWindow, "observed_window"], Annotated[EvidentlyFigures, "univariate_figures"]
+]:
+    """Judge a window by all of its rows, and let Evidently draw a sample of them.
+
+    ``seconds`` is the time span that was asked for, None: what came since the last window.
+    """
+    home = Home.locate()
+    folder = champion_folder(model, home)
+    announce("Judge the window")
+    asked = None if seconds is None else timedelta(seconds=seconds)
+    checked = observe(use_case, folder, model.version, home, asked=asked)
+    observed = checked.observed
+    reports = window_folder(home, use_case.name, datetime.now(UTC))
+    figures = EvidentlyFigures(reference_rows=0, window_rows=checked.sample.num_rows)
+    if observed.rows and not observed.verdict.too_few:
+        announce("Draw the univariate report")
+        figures = draw(checked, folder, reports)
+    update = {"report": str(reports), "zenml_run": run_name()}
+    return observed.model_copy(update=update), figures
+
+
+@step(enable_cache=False)
+def decide_window(
+    observed: ObservedWindow, figures: EvidentlyFigures, use_case: UseCase
+) -> tuple[Annotated[MonitoredWindow, "window"], Annotated[HTMLString, "window_summary"]]:
+    """Decide by policy and history, and write verdict and decision down."""
+    announce("Decide")
+    window = conclude(observed, use_case, Home.locate())
+    page = window_summary(window, figures)
+    if window.report is not None:
+        folder = Path(window.report)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "window.html").write_text(page, encoding="utf-8")
+    log_metadata(
+        {
+            "action": window.action,
+            "rows": window.rows,
+            "labelled": window.verdict.labelled,
+            "model_version": window.version,
+            "source": window.place,
+            "alarms": ", ".join(window.verdict.families) or "none",
+            "drifted": ", ".join(window.verdict.drifted) or "none",
+            "reasons": "; ".join(window.decision.reasons),
+            "univariate_report": figures.page or "",
+        }
+    )
+    return window, HTMLString(page)
+
+
+def champion_folder(model: ScoringModel, home: Home) -> Path:
+    """Return a folder with the files of a model's bundle."""
+    located = Located(model.name, model.version, model.source)
+    cache = home.root / "serving" / "bundles"
+    return bundle_folder(open_registry(tracking_uri()), located, cache)
