@@ -25,7 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 
-from evergreen.errors import RefusedError, UnreachableError
+from evergreen.errors import UnreachableError
 from evergreen.promotion.promotion_log import connect
 from evergreen.values import Value
 
@@ -84,7 +84,7 @@ class Leases:
 
         Raises
         ------
-        RefusedError
+        UnreachableError
             If another process holds it; the message says which, since when, and what for.
         """
         moment = now or datetime.now(UTC)
@@ -102,7 +102,7 @@ class Leases:
         dead = found.token if found is not None and found.is_dead else None
         if self._take(holder, dead):
             return holder
-        raise RefusedError(_held(self.holder(name), name, moment))
+        raise UnreachableError(_held(self.holder(name), name, moment))
 
     def renew(self, holder: Holder, *, term: timedelta = TERM, now: datetime | None = None) -> bool:
         """Put the end off; False where another process has taken the lease meanwhile."""
@@ -137,7 +137,7 @@ class Leases:
 
         Raises
         ------
-        RefusedError
+        UnreachableError
             If another process holds it.
         """
         holder = self.acquire(name, purpose, term=term)
@@ -204,11 +204,11 @@ class Held:
 
         Raises
         ------
-        RefusedError
+        UnreachableError
             If it ran out (the machine slept, or the database was away) and another took it.
         """
         if not self._leases.renew(self.holder, term=self._term):
-            raise RefusedError(
+            raise UnreachableError(
                 f"The lease {self.holder.name!r} ran out and was taken by another process: "
                 "this run stops, and that one goes on."
             )

@@ -80,11 +80,11 @@ def logged_table(window: Window, contract: Contract) -> pd.DataFrame:
             "can be trained on it. Retrain from the source instead: python run.py --pipeline train"
         )
     moments = pd.DatetimeIndex(window.times)
-    columns = {name: pd.Series(values, index=moments) for name, values in window.inputs.items()}
-    columns[contract.target] = pd.Series(window.actual, index=moments)
+    columns = dict(window.inputs)
+    columns[contract.target] = window.actual
     for column in contract.columns:
         if column.role == "timestamp":
-            columns[column.name] = pd.Series(moments, index=moments)
+            columns[column.name] = window.times
     table = conform(pd.DataFrame(columns, index=moments), contract)
     return table[table[contract.target].notna().to_numpy()]
 
@@ -139,8 +139,8 @@ def select_rows(
 
 def resolved(config: RetrainConfig, *, changed: bool) -> Which:
     """Return what ``auto`` stands for."""
-    if config.selection != "auto":
-        return config.selection
+    if config.rows != "auto":
+        return config.rows
     return "recent" if changed else "recent_and_history"
 
 

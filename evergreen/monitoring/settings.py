@@ -83,7 +83,7 @@ class EffectConfig(Value):
 class RetrainConfig(Value):
     """Which rows a retraining takes, and when it is worth another turn."""
 
-    selection: Selection = Field(
+    rows: Selection = Field(
         "auto",
         description="Logged rows alone, with the original table, or with some of it (weighted). "
         "auto: alone after a change of what is right, else with the table.",

@@ -50,8 +50,8 @@ HISTORY = table(500, 1)
 CONTRACT = infer_contract(HISTORY, case())
 
 
-def select(rows, history=HISTORY, changed=False, **retrain):
-    return select_rows(rows, history, CONTRACT, case(**retrain), changed=changed)
+def select(logged_rows, history=HISTORY, changed=False, **retrain):
+    return select_rows(logged_rows, history, CONTRACT, case(**retrain), changed=changed)
 
 
 def test_the_newest_rows_are_held_out():
@@ -90,22 +90,22 @@ def test_without_a_change_the_original_table_comes_beside():
 
 
 def test_a_weighted_draw_keeps_about_the_weight_and_is_the_same_again():
-    first, selection = select(logged(400), selection="weighted", history_weight=0.25)
+    first, selection = select(logged(400), rows="weighted", history_weight=0.25)
     assert 70 < selection.history_rows < 130
     again, _ = select(
         logged(400),
         HISTORY.sample(frac=1, random_state=3),
-        selection="weighted",
+        rows="weighted",
         history_weight=0.25,
     )
     assert sorted(first["size"]) == sorted(again["size"])
-    whole, _ = select(logged(400), selection="weighted", history_weight=1.0)
+    whole, _ = select(logged(400), rows="weighted", history_weight=1.0)
     assert len(whole) == 800
 
 
 def test_repeated_rows_are_drawn_one_by_one():
     same = pd.concat([HISTORY.iloc[:5]] * 100, ignore_index=True)
-    _, selection = select(logged(400), same, selection="weighted", history_weight=0.5)
+    _, selection = select(logged(400), same, rows="weighted", history_weight=0.5)
     assert 120 < selection.history_rows < 280  # of 400: all five or none would be 0 or 400
 
 
