@@ -198,7 +198,7 @@ def test_an_empty_table_has_no_profile():
 def test_a_table_put_together_of_parts_is_as_good_as_one():
     frame, whole = _profile()
     contract = small_contract("classification")
-    text = frame.astype({name: "str" for name in frame.select_dtypes(["object", "string"])})
+    text = frame.astype(dict.fromkeys(frame.select_dtypes(["object", "string"]), "str"))
     parts = pd.concat([text[:30], text[30:]], ignore_index=True)
     predictions = predict(small_model("classification"), frame, contract)
     profile = make_profile(parts, contract, predictions)
