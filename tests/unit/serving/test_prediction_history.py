@@ -174,3 +174,16 @@ def test_a_database_that_cannot_be_read_is_named(tmp_path):
     history = PredictionHistory(f"sqlite:///{tmp_path / 'log.db'}", small_contract())
     with pytest.raises(UnreachableError, match=r"log\.db cannot be read: file is not a database"):
         history.window()
+
+
+def test_parts_hold_what_the_window_holds(write, history):
+    write(*(record(number) for number in range(8)), feedback=[("r002", "gale"), ("r006", "calm")])
+    parts = list(history.parts(last=7, part_rows=3))
+    assert [len(part) for part in parts] == [3, 3, 1]  # the newest first
+    found = [one for part in reversed(parts) for one in part.request_ids]
+    assert found == history.window(last=7).request_ids.tolist()
+    assert sum(len(part) for part in history.parts(version="1")) == 5
+    labelled = list(history.parts(labelled=True))
+    assert labelled[0].actual.tolist() == ["gale", "calm"]
+    assert not list(history.parts(labelled_since=datetime.now(UTC)))
+    assert history.count(version="1", labelled=True) == 1
