@@ -16,7 +16,7 @@ REFERENCE = r"\$\([A-Za-z_][A-Za-z0-9_]*\)"  # as `keep_references` leaves it
 Secret = Annotated[
     str,
     BeforeValidator(keep_references, json_schema_input_type=str),
-    Field(examples=["${ALERT_SECRET}"]),
+    Field(examples=["$(ALERT_SECRET)"]),  # ZenML would resolve ${...} in the schema it stores
 ]
 Text = Annotated[str, BeforeValidator(keep_references, json_schema_input_type=str)]
 Texts = Annotated[
