@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from evergreen.alerts.settings import AlertsConfig
 from evergreen.batch.settings import BatchConfig
 from evergreen.data.quality_config import Check as Check  # noqa: PLC0414  (re-export)
 from evergreen.data.quality_config import QualityConfig as QualityConfig  # noqa: PLC0414  (re-export)
@@ -310,6 +311,7 @@ class UseCase(Value):
     monitoring: MonitoringConfig = Field(
         MonitoringConfig(), description="What counts as drift, and what is done about it."
     )
+    alerts: AlertsConfig = Field(AlertsConfig(), description="Who is told, and how often.")
 
     @model_validator(mode="after")
     def _parts_agree(self) -> UseCase:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from evergreen.alerts.settings import FileTarget
 from evergreen.batch.settings import CsvOutput, Output, ParquetOutput, SqlOutput
 from evergreen.config import UseCase
 from evergreen.data.source_config import CsvSource, ParquetSource, Source, SqlSource
@@ -172,7 +173,18 @@ def _anchor(use_case: UseCase, document: Document, file: Path) -> UseCase:
     if monitoring.source is not None:
         window = _anchored(monitoring.source, folder("monitoring", "source"))
         monitoring = monitoring.model_copy(update={"source": window})
-    return use_case.model_copy(update={"data": data, "batch": batch, "monitoring": monitoring})
+    parts: dict[str, Any] = {"data": data, "batch": batch, "monitoring": monitoring}
+    targets = {
+        name: target.model_copy(
+            update={"path": _absolute(target.path, folder("alerts", "targets", name))}
+        )
+        for name, target in use_case.alerts.targets.items()
+        if isinstance(target, FileTarget) and target.path is not None
+    }
+    if targets:
+        every = {**use_case.alerts.targets, **targets}
+        parts["alerts"] = use_case.alerts.model_copy(update={"targets": every})
+    return use_case.model_copy(update=parts)
 
 
 def _anchored(place: Source | Output, folder: Path) -> Source | Output:

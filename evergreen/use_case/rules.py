@@ -64,7 +64,8 @@ def _reference_mistakes(use_case: UseCase) -> Iterator[Mistake]:
     for path, text in _texts(use_case.model_dump(mode="json"), ()):
         if "${" in text:
             yield Mistake(
-                path, "refers to the environment; only sources, outputs and serving.log.url may"
+                path,
+                "refers to the environment; only sources, outputs, alerts and serving.log.url may",
             )
 
 

@@ -90,6 +90,12 @@ SECTIONS = [
     ("Levels", "LevelConfig"),
     ("Effects", "EffectConfig"),
     ("Retraining", "RetrainConfig"),
+    ("`alerts`: who is told what", "AlertsConfig"),
+    ("Console", "ConsoleTarget"),
+    ("File", "FileTarget"),
+    ("Webhook", "WebhookTarget"),
+    ("Slack", "SlackTarget"),
+    ("E-mail", "EmailTarget"),
 ]
 
 

@@ -21,7 +21,7 @@ NO_DATA = "name: shop\ntask: regression\n"
 
 # What follows HEAD (from line 6 on), where the mistake is said to be, and what is said of it.
 AFTER_HEAD = [
-    ("trainig: {}", "6  trainig: unknown key; did you mean 'training'? Allowed: contract, data"),
+    ("trainig: {}", "6  trainig: unknown key; did you mean 'training'? Allowed: alerts"),
     (
         "training:\n  trails: 5",
         "7  training.trails: unknown key (value 5); did you mean 'trials'? "
@@ -164,7 +164,7 @@ AFTER_HEAD = [
     ("gate: {champion: {mode: beter}}", "6  gate.champion.mode: 'beter' is not allowed; did you "),
     ("gate: {baseline: yes}", "6  gate.baseline: 'yes' is not allowed; expected a mapping with"),
     ("gate: {baseline: null, champion: null}", "6  gate: there is no rule"),
-    ("description: ${HOME}", "6  description: refers to the environment; only data.source and"),
+    ("description: ${HOME}", "6  description: refers to the environment; only sources, outputs"),
     ("name: other", "1  name: written twice, in lines 1 and 6; keep one of the two"),
     ("? [a]\n: 1", "shop.yaml  the key in line 6 is a list or a mapping; use text"),
     ("gate: !!set {a}", "6  gate: the tag !!set has no meaning here"),
