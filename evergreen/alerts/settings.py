@@ -59,7 +59,7 @@ class SlackTarget(Value):
     minimum: Severity = Field("warning", description="Least severity that is told.")
     url: Secret = Field(
         pattern=f"^{REFERENCE}$",
-        description="The webhook's address is a secret: write a reference, ${SLACK_WEBHOOK}.",
+        description="The webhook's address is a secret: a reference to the environment.",
     )
     timeout: float = Field(10, gt=0, le=120, description="Seconds per try.")
 
@@ -76,7 +76,7 @@ class EmailTarget(Value):
     )
     username: Text | None = Field(None, description="May refer to the environment.")
     password: Secret | None = Field(
-        None, pattern=f"^{REFERENCE}$", description="A reference such as ${SMTP_PASSWORD}."
+        None, pattern=f"^{REFERENCE}$", description="A reference to the environment."
     )
     sender: MailAddress = Field(description="Address that the mail comes from.")
     to: tuple[MailAddress, ...] = Field(min_length=1, description="Addresses that it goes to.")

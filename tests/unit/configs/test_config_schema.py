@@ -120,3 +120,8 @@ def test_node_at_follows_the_data_through_unions():
     assert node_at(("training", "candidates", 0), {})["type"] == "string"
     assert node_at(("contract", "any column", "unit"), {}) is not None
     assert node_at(("split", "folds", "x"), {}) is None
+
+
+def test_no_reference_stands_in_the_schema():
+    """ZenML stores it with every pipeline, and would look the variable up."""
+    assert "${" not in schema_text()
