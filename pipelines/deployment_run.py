@@ -18,6 +18,7 @@ from evergreen.paths import Home
 from evergreen.terminal import LiveView, redirected_output, show_training
 from evergreen.use_case import load_use_case
 from pipelines import session
+from pipelines.alerting import telling
 
 if TYPE_CHECKING:
     from evergreen.deployment.values import DeploymentReport
@@ -42,7 +43,8 @@ def run_deployment(options: argparse.Namespace) -> int:
             stack_name = prepare(use_case, options, view)
             training = train_first(use_case, options, view, home, log)
             if training is None or training.champion is not None:
-                report, zenml_run = execute(use_case, view, run_name)
+                with telling(use_case, "deployment_failed", "The deployment"):
+                    report, zenml_run = execute(use_case, view, run_name)
         if training is not None and not options.json:
             show_training(training, out, quiet=options.quiet)
         if training is not None and training.champion is None:

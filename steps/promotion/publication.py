@@ -8,10 +8,10 @@ from typing import Annotated
 import mlflow
 from sklearn.base import BaseEstimator
 from zenml import step
-from zenml.client import Client
 from zenml.types import HTMLString
 
 from evergreen import provenance
+from evergreen.alerts.alert import Alert
 from evergreen.config import UseCase
 from evergreen.data.conform import model_frame
 from evergreen.data.dataset import Dataset
@@ -28,6 +28,7 @@ from evergreen.reporting.figures import draw
 from evergreen.reporting.training_report import training_report
 from evergreen.training.predictions import arms_from_frame
 from evergreen.training.results import Evaluations, Explanation, SearchResult
+from steps.alerting import tell
 from steps.announcements import announce
 from steps.caching import CACHED
 from steps.materializers import BundleMaterializer
@@ -146,7 +147,7 @@ def publish_challenger(
         zenml_run=run_name(),
         traffic=facts.use_case.serving.traffic,
     )
-    alert(registration)
+    alert(registration, facts.use_case)
 
     page = training_report(concluded(facts, bundle, registration, run_id), drawings)
     folder = report_folder(facts.use_case.name)
@@ -177,8 +178,22 @@ def concluded(
     )
 
 
-def alert(registration: Registration) -> None:
-    """Tell the stack's alerter of what needs a person: a refusal, or a wait for approval."""
-    alerter = Client().active_stack.alerter
-    if alerter is not None and registration.status in ("refused", "waiting"):
-        alerter.post(registration.message)
+def alert(registration: Registration, use_case: UseCase) -> None:
+    """Tell people of what needs them: a refusal, or a wait for approval."""
+    if (found := alert_of(registration, use_case.name)) is not None:
+        tell(found, use_case)
+
+
+def alert_of(registration: Registration, use_case: str) -> Alert | None:
+    """Return the alert that a registration calls for; None where nobody needs to do anything."""
+    facts = {"version": registration.version, "champion": registration.champion}
+    if registration.status == "refused":
+        # Without the figures: a nightly refusal is one piece of news per `repeat_after`.
+        title = "The gate refused a challenger"
+        return Alert.of("gate_refused", use_case, title, registration.message, facts=facts)
+    if registration.status == "waiting":
+        title = f"Version {registration.version} waits for approval"
+        key = f"approval_waiting {registration.version}"
+        text = registration.message
+        return Alert.of("approval_waiting", use_case, title, text, facts=facts, key=key)
+    return None
