@@ -14,6 +14,7 @@ from evergreen.monitoring.evidently_report import EvidentlyFigures
 from evergreen.monitoring.history import MonitoredWindow, ObservedWindow
 from evergreen.monitoring.monitor import conclude, draw, observe, window_folder
 from evergreen.paths import Home
+from evergreen.reporting.monitoring.files import write_pages
 from evergreen.reporting.window_summary import window_summary
 from evergreen.serving.artifacts import bundle_folder
 from evergreen.serving.registry_reader import Located, locate, open_registry
@@ -75,6 +76,7 @@ def decide_window(
         folder = Path(window.report)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "window.html").write_text(page, encoding="utf-8")
+    write_pages(Home.locate(), window.use_case)
     log_metadata(
         {
             "action": window.action,
