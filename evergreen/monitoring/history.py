@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from evergreen.errors import UnreachableError
 from evergreen.monitoring.decision import Action, Decision, Outcome, PastWindow, WindowLoss
+from evergreen.monitoring.profile import Profile
 from evergreen.monitoring.verdict import WindowVerdict
 from evergreen.promotion.append_only import create_append_only
 from evergreen.promotion.promotion_log import connect
@@ -70,6 +71,15 @@ UPDATES: Final = sa.Table(
     sa.Column("loss", sa.Text),
     sa.Column("version", sa.String(20)),
     sa.Column("note", sa.Text),
+)
+REFERENCES: Final = sa.Table(
+    "monitoring_references",
+    _METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("time", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("host", sa.String(200), nullable=False),
+    sa.Column("window_id", sa.Integer, nullable=False, index=True),
+    sa.Column("profile", sa.Text, nullable=False),
 )
 
 
@@ -234,6 +244,20 @@ class MonitoringHistory:
         """
         self._update(window, kind=turn, version=version, note=note)
 
+    def record_reference(self, window: int, profile: Profile) -> None:
+        """Keep the data reference that was made when the drift up to a window was accepted."""
+        row = {"time": datetime.now(UTC), "host": socket.gethostname(), "window_id": window}
+        with self._transaction(write=True) as connection:
+            text = profile.model_dump_json()
+            connection.execute(REFERENCES.insert().values(**row, profile=text))
+
+    def reference(self, window: int) -> Profile | None:
+        """Return the data reference that was accepted with a window; None: none was made."""
+        query = sa.select(REFERENCES.c.profile).where(REFERENCES.c.window_id == window)
+        with self._transaction() as connection:
+            found = connection.execute(query.order_by(REFERENCES.c.id.desc())).scalars().first()
+        return None if found is None else Profile.model_validate_json(found)
+
     def open_turns(self, use_case: str) -> tuple[MonitoredWindow, ...]:
         """Return the windows whose retraining was begun and not concluded, the newest first."""
         return tuple(w for w in self.windows(use_case, LOOK_BACK) if w.turn == "started")
@@ -276,7 +300,7 @@ class MonitoringHistory:
     @cached_property
     def _engine(self) -> sa.Engine:
         engine = connect(self.url, "The monitoring history")
-        for table in (WINDOWS, UPDATES):
+        for table in (WINDOWS, UPDATES, REFERENCES):
             create_append_only(engine, table)
         return engine
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from evergreen.config import UseCase
+from evergreen.monitoring.accepted import reference_in_force
 from evergreen.monitoring.decision import decide
 from evergreen.monitoring.evidently_report import EvidentlyFigures, draw_report, forget_old_pages
 from evergreen.monitoring.history import (
@@ -61,6 +62,7 @@ def observe(
         closing(MonitoringHistory(home.database_url)) as history,
     ):
         take_late_labels(history, log, reference)
+        reference = reference_in_force(reference, history, log, use_case.monitoring)
         before = history.windows(use_case.name, LOOK_BACK)
         moment = now or datetime.now(UTC)
         span = next_span(use_case.monitoring.window, before, version, moment, asked)
@@ -68,9 +70,9 @@ def observe(
         return check_log(rows, span, reference, use_case)
 
 
-def draw(checked: CheckedWindow, bundle: Path, folder: Path) -> EvidentlyFigures:
+def draw(checked: CheckedWindow, folder: Path) -> EvidentlyFigures:
     """Draw the univariate report of a window's sample into a folder of its use case's reports."""
-    comparison = comparison_of(open_bundle(bundle).profile)
+    comparison = comparison_of(checked.reference.profile)
     figures = draw_report(checked.sample, comparison, folder)
     forget_old_pages(folder.parent)
     return figures

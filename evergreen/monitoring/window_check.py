@@ -31,11 +31,15 @@ SAMPLE_ROWS = 5000  # that are drawn for pictures; verdicts look at all rows
 
 @dataclass(frozen=True)
 class Reference:
-    """What windows are judged by: a version, its contract and its profile."""
+    """What windows are judged by: a version, its contract and its profile.
+
+    ``note`` says so where the profile is not that of the version's bundle.
+    """
 
     version: str
     contract: Contract
     profile: Profile
+    note: str | None = None
 
     @property
     def predictions(self) -> PredictionCounter:
@@ -45,10 +49,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class CheckedWindow:
-    """A judged window, and an even sample of its rows to draw."""
+    """A judged window, an even sample of its rows to draw, and what it was judged by."""
 
     observed: ObservedWindow
     sample: pa.Table
+    reference: Reference
 
 
 def check_log(rows: LogRows, span: Span, reference: Reference, use_case: UseCase) -> CheckedWindow:
@@ -68,7 +73,7 @@ def check_log(rows: LogRows, span: Span, reference: Reference, use_case: UseCase
     for batch in rows.labels():
         labels = labels.merge(reference.predictions.count(batch).loss)
     judged = replace(profile, predictions=replace(profile.predictions, loss=labels))
-    notes = list(span.notes)
+    notes = [*span.notes, *([] if reference.note is None else [reference.note])]
     if others := rows.others():
         notes.append(f"{others} rows that other versions answered are left out.")
     if not profile.rows and span.fresh:
@@ -77,7 +82,7 @@ def check_log(rows: LogRows, span: Span, reference: Reference, use_case: UseCase
         verdict = judge_window(reference.profile, judged, gathered.config(rows))
     observed = gathered.observed("log", rows, profile, verdict, notes)
     update = {"labels_until": span.until, "seconds": time.monotonic() - started}
-    return CheckedWindow(observed.model_copy(update=update), gathered.sample.table())
+    return CheckedWindow(observed.model_copy(update=update), gathered.sample.table(), reference)
 
 
 def check_table(rows: TableRows, reference: Reference, use_case: UseCase) -> CheckedWindow:
@@ -96,7 +101,7 @@ def check_table(rows: TableRows, reference: Reference, use_case: UseCase) -> Che
     verdict = judge_window(reference.profile, profile, gathered.config(rows))
     observed = gathered.observed("table", rows, profile, verdict, [])
     update = {"content": rows.content, "seconds": time.monotonic() - started}
-    return CheckedWindow(observed.model_copy(update=update), gathered.sample.table())
+    return CheckedWindow(observed.model_copy(update=update), gathered.sample.table(), reference)
 
 
 class _Gathered:

@@ -59,7 +59,7 @@ def observe_window(
     figures = EvidentlyFigures(reference_rows=0, window_rows=checked.sample.num_rows)
     if observed.rows and not observed.verdict.too_few:
         announce("Draw the univariate report")
-        figures = draw(checked, folder, reports)
+        figures = draw(checked, reports)
     update = {"report": str(reports), "zenml_run": run_name()}
     return observed.model_copy(update=update), figures
 

@@ -172,7 +172,7 @@ def test_evidently_draws_a_bounded_sample(bundle, home_with_log):
     checked = observe(use_case, bundle.folder, "1", home)
     assert checked.observed.rows == 6000
     assert checked.sample.num_rows == 5000
-    figures = draw(checked, bundle.folder, window_folder(home, "boats", datetime.now(UTC)))
+    figures = draw(checked, window_folder(home, "boats", datetime.now(UTC)))
     assert [one.column for one in figures.columns if one.drifted] == ["mast / height"]
     assert {one.method for one in figures.columns} == {"wasserstein"}
     assert figures.left_out == ("harbour",)

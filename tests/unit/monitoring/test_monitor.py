@@ -247,3 +247,24 @@ def test_a_damaged_log_gets_a_message(home, bundle):
     (home.root / "predictions.db").write_text("no database" * 300)
     with pytest.raises(UnreachableError, match="prediction log"):
         observe(boats_case(), bundle.folder, "1", home)
+
+
+def test_drift_becomes_the_reference_once_a_retraining_on_it_was_refused(log, turn, home):
+    for number in range(2):
+        rows = boats(300, 51 + number, mast=2)
+        log.add(rows, NOW + number * HOUR, name=f"a{number}", labelled=300)
+        drifted = turn(NOW + (number + 1 / 2) * HOUR)
+    assert drifted.action == "retrain", drifted.decision.reasons
+    assert drifted.decision.accept_when_refused
+    history = MonitoringHistory(home.database_url)
+    history.record_turn(drifted.id, "started")
+    log.add(boats(300, 53, mast=2), NOW + 2 * HOUR, name="b")
+    assert turn(NOW + 5 / 2 * HOUR).verdict.alarm  # nothing was accepted yet
+    history.record_turn(drifted.id, "refused")
+    for number in range(2):  # the second time it is read from the history
+        log.add(boats(300, 54 + number, mast=2), NOW + (3 + number) * HOUR, name=f"c{number}")
+        quiet = turn(NOW + (number + 7 / 2) * HOUR)
+        assert quiet.action == "none", quiet.decision.reasons
+        assert any("was accepted" in note for note in quiet.verdict.notes)
+    log.add(boats(300, 56), NOW + 6 * HOUR, name="d")
+    assert turn(NOW + 13 / 2 * HOUR).verdict.drifted == ("mast / height",)  # back is a change, too
