@@ -18,7 +18,7 @@ from evergreen import __version__
 from evergreen.errors import ExitCode, InputError
 from evergreen.paths import Home
 
-PIPELINES = ("train", "deploy", "batch", "monitor")
+PIPELINES = ("train", "deploy", "batch", "monitor", "retrain")
 EPILOG = """\
 exit codes:
   0 done    1 a gate or quality check said no    2 bad input or configuration
@@ -34,6 +34,7 @@ examples:
   python run.py --pipeline deploy --config configs/wine.yaml
   python run.py --pipeline batch --source new.parquet --output scored.parquet
   python run.py --pipeline monitor --window new.parquet
+  python run.py --pipeline retrain --config configs/wine.yaml
 """
 
 
@@ -162,6 +163,10 @@ def dispatch(options: argparse.Namespace) -> int:
         from pipelines.monitoring_run import run_monitoring
 
         return run_monitoring(options)
+    if options.pipeline == "retrain":
+        from pipelines.retraining_run import run_retraining
+
+        return run_retraining(options)
     from pipelines.training_run import run_training
 
     return run_training(options)

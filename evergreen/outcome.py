@@ -28,7 +28,7 @@ class CandidateSummary(Value):
 class TrainingOutcome(Value):
     """A finished training run, whatever the gate said."""
 
-    pipeline: Literal["train"] = "train"
+    pipeline: Literal["train", "retrain"] = "train"
     use_case: str
     task: Task
     status: Literal["promoted", "waiting", "ramping", "refused", "unchanged"]

@@ -14,6 +14,7 @@ PIPELINES = {
     "deploy": "From a champion to servers that answer as it does.",
     "batch": "From a table and a champion to a prediction for every row.",
     "monitor": "From a window of what the champion saw to a decision.",
+    "retrain": "From labelled predictions to a judged challenger of the champion.",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from zenml import pipeline
 from zenml.enums import ExecutionMode
@@ -25,12 +26,6 @@ from steps.training.evaluation import evaluate_on_holdout, judge_challenger
 )
 def train(use_case: UseCase, command: str) -> None:
     """Train, evaluate, judge and register a challenger for one use case."""
-    training = {
-        "features": use_case.features,
-        "training": use_case.training,
-        "split": use_case.split,
-    }
-    seed = use_case.training.seed
     today = str(datetime.now(UTC).date()) if use_case.data.expires_after else None
 
     raw_table = load_table(use_case.data)
@@ -39,6 +34,25 @@ def train(use_case: UseCase, command: str) -> None:
     training_rows, holdout_rows, data = split_table(
         raw_table, contract, table_quality, data_report, use_case
     )
+
+    make_challenger(training_rows, holdout_rows, data, data_report, use_case, command)
+
+
+def make_challenger(
+    training_rows: Any,
+    holdout_rows: Any,
+    data: Any,
+    data_report: Any,
+    use_case: UseCase,
+    command: str,
+) -> None:
+    """Search, fit, evaluate, judge and register: what every training does with a split table."""
+    training = {
+        "features": use_case.features,
+        "training": use_case.training,
+        "split": use_case.split,
+    }
+    seed = use_case.training.seed
 
     search = search_candidates(training_rows, data, **training)
     challenger, baseline = fit_challenger(training_rows, data, search, **training)

@@ -76,9 +76,9 @@ def execute(
     return run, stack_name
 
 
-def reproduction(options: argparse.Namespace) -> str:
+def reproduction(options: argparse.Namespace, pipeline: str = "train") -> str:
     """Return the command that trains the same model again."""
-    words = ["python", "run.py", "--pipeline", "train", "--config", str(options.config)]
+    words = ["python", "run.py", "--pipeline", pipeline, "--config", str(options.config)]
     for override in options.overrides:
         words += ["--set", override]
     return shlex.join(words)

@@ -15,7 +15,7 @@ import pandas as pd
 from evergreen.config import UseCase
 from evergreen.data.conform import conform
 from evergreen.data.contract import Column, Contract
-from evergreen.data.splits import Split, repeats_are_natural, row_hashes, split_holdout
+from evergreen.data.splits import Method, Split, repeats_are_natural, row_hashes, split_holdout
 from evergreen.errors import InputError, RefusedError
 from evergreen.monitoring.settings import RetrainConfig
 from evergreen.monitoring.settings import Selection as Which
@@ -39,10 +39,17 @@ class Selection(Value):
     removed: int = 0  # rows with the features of a holdout row, which would give it away
     reason: str  # one sentence with the numbers
 
-    def split(self, rows: int) -> Split:
-        """Return the positions of both sides in a table of so many rows."""
+    def split(self, rows: int, contract: Contract) -> Split:
+        """Return the positions of both sides in a table of so many rows.
+
+        Its method is time where the table has a timestamp that can be checked: a log's moments
+        are no column.
+        """
         first = rows - self.holdout_rows
-        return Split(np.arange(first), np.arange(first, rows), "time", self.boundary)
+        timed = any(column.role == "timestamp" for column in contract.columns)
+        boundary = self.boundary if timed else None
+        method: Method = "time" if timed else "random"
+        return Split(np.arange(first), np.arange(first, rows), method, boundary)
 
 
 def require_same_question(contract: Contract, use_case: UseCase) -> None:

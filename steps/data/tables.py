@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import pandas as pd
 from zenml import log_metadata, step
 from zenml.types import HTMLString
 
+from evergreen.alerts.alert import Alert
 from evergreen.config import DataConfig, UseCase
 from evergreen.data.conform import conform
 from evergreen.data.contract import Contract
@@ -15,9 +17,10 @@ from evergreen.data.infer import infer_contract
 from evergreen.data.quality import check_split, check_table, merge
 from evergreen.data.quality_report import QualityReport
 from evergreen.data.sources import describe_source, read_source
-from evergreen.data.splits import split_holdout
+from evergreen.data.splits import Split, split_holdout
 from evergreen.reporting.data_report import data_report
 from evergreen.reporting.facts import DataFacts
+from steps.alerting import tell
 from steps.announcements import announce
 from steps.caching import CACHED
 from steps.materializers import DatasetMaterializer
@@ -89,6 +92,22 @@ def split_table(
     frame = conform(raw_table.read(), contract)
     frame = frame[frame[contract.target].notna()]
     split = split_holdout(frame, contract, use_case.split)
+    # ZenML counts outputs by the return statement: a tuple must stand there.
+    training_rows, holdout_rows, facts = divide(
+        frame, split, raw_table, contract, table_quality, use_case
+    )
+    return training_rows, holdout_rows, facts
+
+
+def divide(
+    frame: pd.DataFrame,
+    split: Split,
+    raw_table: Dataset,
+    contract: Contract,
+    table_quality: QualityReport,
+    use_case: UseCase,
+) -> tuple[Dataset, Dataset, DataFacts]:
+    """Write both sides of a split of a conformed table; raise `RefusedError` where they share."""
     quality = merge(table_quality, check_split(frame, split, contract, use_case))
     if quality.errors:
         require_quality(quality, data_report(frame, contract, quality), use_case)
@@ -117,4 +136,18 @@ def require_quality(quality: QualityReport, page: str, use_case: UseCase) -> Non
     if quality.errors:
         path = report_folder(use_case.name) / "data.html"
         path.write_text(page, encoding="utf-8")
+        tell(quality_alert(quality, use_case.name), use_case)
         quality.require(str(path))
+
+
+def quality_alert(quality: QualityReport, use_case: str) -> Alert:
+    """Return the alert on what a table fails; other checks, or other columns, are other news."""
+    failed = sorted({" ".join((each.check, *each.columns)) for each in quality.errors})
+    number = len(quality.errors)
+    return Alert.of(
+        "data_quality_failed",
+        use_case,
+        f"The table fails {number} quality check{'s' if number > 1 else ''}",
+        "\n".join(each.message for each in quality.errors),
+        key=f"data_quality_failed {', '.join(failed)}",
+    )

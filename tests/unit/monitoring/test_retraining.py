@@ -59,11 +59,11 @@ def test_the_newest_rows_are_held_out():
     found, selection = select(rows, changed=True)
     assert selection.which == "recent"
     assert (selection.recent_rows, selection.history_rows, selection.holdout_rows) == (300, 0, 100)
-    split = selection.split(len(found))
+    split = selection.split(len(found), CONTRACT)
     pd.testing.assert_frame_equal(
         found.iloc[split.holdout].reset_index(drop=True), rows.iloc[-100:].reset_index(drop=True)
     )
-    assert split.method == "time"
+    assert split.method == "random"  # as far as checks of a timestamp go
     assert selection.boundary == rows.index[-100].isoformat()
     assert not set(split.train) & set(split.holdout)
 
@@ -114,7 +114,7 @@ def test_what_is_held_out_is_not_trained_on():
     rows.iloc[:10] = rows.iloc[-10:].to_numpy()
     found, selection = select(rows, changed=True)
     assert selection.removed == 10
-    assert selection.split(len(found)).train.tolist() == list(range(290))
+    assert selection.split(len(found), CONTRACT).train.tolist() == list(range(290))
     assert "10 with the features of a held-out row were left out" in selection.reason
 
 

@@ -1,0 +1,30 @@
+"""From labelled rows of the prediction log to a judged challenger of the champion."""
+
+from __future__ import annotations
+
+from zenml import pipeline
+from zenml.enums import ExecutionMode
+
+from evergreen.config import UseCase
+from evergreen.monitoring.turns import RetrainRequest
+from pipelines.train import make_challenger
+from steps.data.tables import check_quality
+from steps.monitoring.retraining import select_training_rows, split_by_recency
+
+
+@pipeline(
+    name="retrain",
+    enable_step_logs=False,
+    enable_pipeline_logs=False,
+    enable_heartbeat=False,
+    execution_mode=ExecutionMode.FAIL_FAST,
+)
+def retrain(use_case: UseCase, request: RetrainRequest, command: str) -> None:
+    """Train on what came true lately; judge on the newest of it, against the champion."""
+    today = str(request.until.date()) if use_case.data.expires_after else None
+    raw_table, contract, selection = select_training_rows(use_case, request)
+    table_quality, data_report = check_quality(raw_table, contract, use_case, today)
+    training_rows, holdout_rows, data = split_by_recency(
+        raw_table, contract, table_quality, data_report, selection, use_case
+    )
+    make_challenger(training_rows, holdout_rows, data, data_report, use_case, command)
