@@ -127,7 +127,13 @@ def make_app(options: ServerOptions, loaded: Loaded | None = None) -> FastAPI:
     start_logging()
     loaded = load(options) if loaded is None else loaded
     log = open_log(options, loaded.served.contract)
-    app = create_app(loaded.holder, log, options.settings, auth=key_ring(options))
+    app = create_app(
+        loaded.holder,
+        log,
+        options.settings,
+        auth=key_ring(options),
+        monitoring=options.home.database_url,
+    )
     _close_at_the_end(app, loaded.watcher, log)
     return app
 

@@ -127,7 +127,13 @@ def make_api(
     holder = ModelHolder()
     url = f"sqlite:///{home / 'predictions.db'}"
     log = PredictionLog(url, "boats", spool=home / "spool", durable=durable)
-    app = create_app(holder, log, settings or ServingConfig(), auth=auth)
+    app = create_app(
+        holder,
+        log,
+        settings or ServingConfig(),
+        auth=auth,
+        monitoring=f"sqlite:///{home / 'evergreen.db'}",
+    )
     runtime = None
     if folder is not None:
         runtime = WatchedRuntime(folder, promises)

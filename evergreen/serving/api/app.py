@@ -20,10 +20,12 @@ from starlette.staticfiles import StaticFiles
 import evergreen
 from evergreen.serving.api.endpoints import operations
 from evergreen.serving.api.metrics import Metrics
+from evergreen.serving.api.monitoring_metrics import MonitoringMetrics
 from evergreen.serving.api.openapi import document
 from evergreen.serving.api.operation import HANDLED, Gateway, Operation
 from evergreen.serving.api.predictor import Predictor
 from evergreen.serving.api.rate_limit import RateLimiter
+from evergreen.serving.newest_window import WindowReader
 from evergreen.serving.problems import MEDIA_TYPE, Problem
 from evergreen.serving.security import PageHeaders
 
@@ -45,6 +47,7 @@ def create_app(
     settings: ServingConfig,
     *,
     auth: KeyRing | None = None,
+    monitoring: str | None = None,
 ) -> FastAPI:
     """Return the application that answers from ``holder`` and writes to ``log``.
 
@@ -58,8 +61,11 @@ def create_app(
         The section ``serving`` of the use case.
     auth
         The API keys. None lets everybody in, which is for this machine alone.
+    monitoring
+        Address of the database with the monitoring history, of which Prometheus is told.
     """
-    metrics = Metrics(holder, log)
+    watched = None if monitoring is None else MonitoringMetrics(holder, WindowReader(monitoring))
+    metrics = Metrics(holder, log, watched)
     limiter = (
         None
         if settings.rate_limit is None

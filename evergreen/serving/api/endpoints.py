@@ -161,7 +161,7 @@ def _model(gateway: Gateway, predictor: Predictor, settings: ServingConfig) -> l
 
 def _metrics_handler(metrics: Metrics) -> Handler:
     async def read(call: Call) -> Reply:
-        return Reply(metrics.text(), media_type=CONTENT_TYPE)
+        return Reply(await metrics.text(), media_type=CONTENT_TYPE)
 
     return read
 

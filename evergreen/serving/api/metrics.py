@@ -19,6 +19,7 @@ from prometheus_client import (
 from evergreen.serving.api.tally import BUCKETS, RouteTally, RowTally
 
 if TYPE_CHECKING:
+    from evergreen.serving.api.monitoring_metrics import MonitoringMetrics
     from evergreen.serving.holder import ModelHolder
     from evergreen.serving.prediction_log import PredictionLog
 
@@ -41,8 +42,13 @@ class Metrics:
     sum over all of them.
     """
 
-    def __init__(self, holder: ModelHolder, log: PredictionLog) -> None:
-        self._holder, self._log = holder, log
+    def __init__(
+        self,
+        holder: ModelHolder,
+        log: PredictionLog,
+        monitoring: MonitoringMetrics | None = None,
+    ) -> None:
+        self._holder, self._log, self._monitoring = holder, log, monitoring
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "evergreen_requests", "Requests answered.", ("route", "status"), registry=self.registry
@@ -82,6 +88,7 @@ class Metrics:
         )
         if _SHARED not in os.environ:
             ProcessCollector(registry=self.registry)
+            self._add_monitoring(self.registry)
         self._tallies: list[Tally] = []
         self._due = False
         self._served: tuple[str, ...] | None = None
@@ -128,8 +135,10 @@ class Metrics:
                 self._model.labels(*labels).set(1)
                 self._served = labels
 
-    def text(self) -> bytes:
+    async def text(self) -> bytes:
         """Return the figures in Prometheus' text format."""
+        if self._monitoring is not None:
+            await self._monitoring.refresh()
         self.publish()
         if _SHARED not in os.environ:
             return generate_latest(self.registry)
@@ -137,7 +146,12 @@ class Metrics:
 
         shared = CollectorRegistry()
         MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+        self._add_monitoring(shared)
         return generate_latest(shared)
+
+    def _add_monitoring(self, registry: CollectorRegistry) -> None:
+        if self._monitoring is not None:
+            registry.register(self._monitoring)
 
     def _gauge(self, name: str, meaning: str, together: str = "livesum") -> Gauge:
         return Gauge(name, meaning, registry=self.registry, multiprocess_mode=together)  # type: ignore[arg-type]
