@@ -84,7 +84,7 @@ class Container:
         done = podman("logs", self.name)
         return done.stdout + done.stderr
 
-    def wait_ready(self, patience: float = 60.0) -> float:
+    def wait_ready(self, patience: float = 180.0) -> float:
         """Wait until it answers; return the seconds since its start."""
         while time.monotonic() - self.started < patience:
             try:
