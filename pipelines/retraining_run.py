@@ -23,7 +23,9 @@ from evergreen.promotion.registry import Registry
 from evergreen.terminal import LiveView, redirected_output, show_training
 from evergreen.use_case import load_use_case
 from pipelines import session
+from pipelines.alerting import telling
 from pipelines.decision_session import open_registry
+from pipelines.guarding import guard
 from pipelines.training_run import conclude, reproduction
 
 if TYPE_CHECKING:
@@ -56,10 +58,12 @@ def run_retraining(options: argparse.Namespace) -> int:
             stack_name = session.ensure_stack(options.stack)
             registry = open_registry(home)
             registry.reconcile(use_case.name)
+            guard(registry, use_case, home)
             window = next_turn(history, registry, use_case)
             with recorded(history, registry, use_case, window) as turn:
                 held.require()
-                run = execute(use_case, options, view, window)
+                with telling(use_case, "retraining_failed", "The retraining"):
+                    run = execute(use_case, options, view, window)
                 turn.append(conclude(use_case, run, view, home, log))
         seconds = time.monotonic() - started
         outcome = turn[0].model_copy(

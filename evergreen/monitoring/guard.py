@@ -11,9 +11,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
-import numpy as np
-import pandas as pd
-
 from evergreen.monitoring.settings import MonitoringConfig
 from evergreen.promotion.promotion_log import Entry
 from evergreen.reporting.numbers import estimate_and_bounds, plural
@@ -110,12 +107,6 @@ def judge_guard(
         until=until,
         reason=_reason(promotion, metric, gain, rows, config, action, over=over, level=level),
     )
-
-
-def shared_rows(new: Predictions, former: Predictions) -> tuple[Predictions, Predictions]:
-    """Return both on the rows that have a known truth and a prediction of the new version."""
-    usable = ~(np.asarray(pd.isna(new.actual)) | np.asarray(pd.isna(new.predicted)))
-    return new.take(usable), former.take(usable)
 
 
 def _reason(

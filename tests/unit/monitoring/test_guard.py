@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from evergreen.monitoring.guard import Promotion, judge_guard, newest_promotion, shared_rows
+from evergreen.monitoring.guard import Promotion, judge_guard, newest_promotion
 from evergreen.monitoring.settings import MonitoringConfig
 from evergreen.promotion.promotion_log import Entry
 from evergreen.training.metrics import metric_named
@@ -93,17 +93,6 @@ def test_equal_versions_are_rarely_told_apart():
         for seed in range(200)
     ]
     assert sum(verdict.action == "roll_back" for verdict in verdicts) <= 9
-
-
-def test_rows_without_truth_or_prediction_are_left_out():
-    new = Predictions(
-        actual=np.array(["yes", None, "no", "no"], dtype=object),
-        predicted=np.array(["yes", "no", None, "no"], dtype=object),
-        labels=("no", "yes"),
-    )
-    former = Predictions(actual=new.actual, predicted=np.array(["no"] * 4, dtype=object))
-    ours, theirs = shared_rows(new, former)
-    assert ours.actual.tolist() == theirs.actual.tolist() == ["yes", "no"]
 
 
 def entry(action, to, since, minutes=0):
