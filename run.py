@@ -35,6 +35,7 @@ examples:
   python run.py --pipeline batch --source new.parquet --output scored.parquet
   python run.py --pipeline monitor --window new.parquet
   python run.py --pipeline retrain --config configs/wine.yaml
+  python run.py --guard --config configs/wine.yaml
 """
 
 
@@ -80,6 +81,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     )
     act.add_argument(
         "--compare", action="store_true", help="compare champion and challenger by their feedback"
+    )
+    act.add_argument(
+        "--guard", action="store_true", help="roll the newest promotion back if it does worse"
     )
     act.add_argument("--history", action="store_true", help="show who decided what on --config")
     act.add_argument("--status", action="store_true", help="show what serves where")
@@ -127,6 +131,13 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     show.add_argument("--quiet", action="store_true", help="only the verdict")
     show.add_argument("--verbose", action="store_true", help="also what ZenML and MLflow say")
     options = parser.parse_args(words)
+    require_fitting(options, parser)
+    options.command = shlex.join(["python", "run.py", *words])
+    return options
+
+
+def require_fitting(options: argparse.Namespace, parser: Parser) -> None:
+    """Raise `InputError` where options do not go together."""
     if options.reason and not (options.reject or options.rollback or options.traffic):
         parser.error("--reason goes with --reject, --rollback or --traffic")
     if options.to is not None and not options.rollback:
@@ -143,18 +154,22 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
                 parser.error(f"--{name} goes with --pipeline monitor")
     if options.quiet and options.verbose:
         parser.error("--quiet and --verbose exclude each other")
-    options.command = shlex.join(["python", "run.py", *words])
-    return options
 
 
 def dispatch(options: argparse.Namespace) -> int:
     """Carry out what the options ask for. Imports wait until they are needed."""
     if options.list or options.doctor or options.history or options.compare:
         return show(options)
-    if options.approve or options.reject or options.traffic is not None or options.rollback:
+    decides = options.approve or options.reject or options.rollback or options.guard
+    if decides or options.traffic is not None:
         return decide(options)
     if options.status or options.undeploy or options.pipeline == "deploy":
         return deploy(options)
+    return run_pipeline(options)
+
+
+def run_pipeline(options: argparse.Namespace) -> int:
+    """Run a pipeline that scores, judges or trains."""
     if options.pipeline == "batch":
         from pipelines.batch_run import run_batch_scoring
 
@@ -173,11 +188,15 @@ def dispatch(options: argparse.Namespace) -> int:
 
 
 def decide(options: argparse.Namespace) -> int:
-    """Carry out a person's decision on which version answers what."""
+    """Carry out a decision, a person's or the guard's, on which version answers what."""
     if options.traffic is not None:
         from pipelines.traffic import change
 
         return change(options)
+    if options.guard:
+        from pipelines.guarding import run_guard
+
+        return run_guard(options)
     if options.rollback:
         from pipelines.rollback import run_rollback
 
