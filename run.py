@@ -34,6 +34,7 @@ examples:
   python run.py --pipeline deploy --config configs/wine.yaml
   python run.py --pipeline batch --source new.parquet --output scored.parquet
   python run.py --pipeline monitor --window new.parquet
+  python run.py --simulate covariate_shift --rows 2000 --rate 50
   python run.py --pipeline retrain --config configs/wine.yaml
   python run.py --guard --config configs/wine.yaml
 """
@@ -120,6 +121,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         "--window", metavar="TABLE", help="monitor: judge this, or log, instead of the config's"
     )
     how.add_argument("--since", metavar="SPAN", help="monitor: all that was logged in, such as, 6h")
+    add_simulation(act, how)
     how.add_argument("--to", metavar="VERSION", help="rollback: to this version")
     how.add_argument(
         "--reason",
@@ -156,10 +158,45 @@ def require_fitting(options: argparse.Namespace, parser: Parser) -> None:
         parser.error("--quiet and --verbose exclude each other")
 
 
+def add_simulation(act: argparse._ActionsContainer, how: argparse._ActionsContainer) -> None:
+    """Add the options of simulated traffic."""
+    act.add_argument(
+        "--simulate", metavar="SCENARIO", help="send changed rows to the running API of --config"
+    )
+    how.add_argument("--rows", type=int, metavar="N", help="simulate: so many rows (1000)")
+    how.add_argument("--rate", type=float, metavar="R", help="simulate: rows per second at most")
+    how.add_argument("--url", help="simulate: the API (http://127.0.0.1 and deploy.port)")
+    how.add_argument("--seed", type=int, metavar="N", help="simulate: makes it repeat (1)")
+
+
+def check_simulation(options: argparse.Namespace) -> None:
+    """Raise `InputError` for an unknown scenario, and for options that go with one alone."""
+    if options.simulate is None:
+        for name in ("rows", "rate", "url", "seed"):
+            if getattr(options, name) is not None:
+                raise InputError(f"--{name} goes with --simulate")
+        return
+    from evergreen.simulation import SCENARIOS
+
+    if options.simulate not in SCENARIOS:
+        raise InputError(f"--simulate {options.simulate}: choose from {', '.join(SCENARIOS)}")
+    for name in ("rows", "rate"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise InputError(f"--{name} must be above 0")
+    if options.seed is not None and options.seed < 0:
+        raise InputError("--seed must be 0 or more")
+
+
 def dispatch(options: argparse.Namespace) -> int:
     """Carry out what the options ask for. Imports wait until they are needed."""
+    check_simulation(options)
     if options.list or options.doctor or options.history or options.compare:
         return show(options)
+    if options.simulate is not None:
+        from pipelines.simulation_run import run_simulation
+
+        return run_simulation(options)
     decides = options.approve or options.reject or options.rollback or options.guard
     if decides or options.traffic is not None:
         return decide(options)
