@@ -6,8 +6,7 @@ pandas, scikit-learn and the model are loaded where they are needed, not before.
 from __future__ import annotations
 
 import importlib.util
-from functools import cached_property
-from threading import Lock
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,6 +16,7 @@ from evergreen.data.contract import Contract
 from evergreen.errors import RefusedError
 from evergreen.promotion.bundle import Bundle
 from evergreen.promotion.golden import read_golden
+from evergreen.serving.explain_process import ExplainProcess
 from evergreen.serving.onnx_model import FloatArray, Inputs
 
 if TYPE_CHECKING:
@@ -63,11 +63,10 @@ class NativeModel:
 
 
 class Explainer:
-    """SHAP values from the native model, which is loaded at the first call."""
+    """SHAP values from the native model, by a process of its own."""
 
     def __init__(self, bundle: Bundle) -> None:
-        self._bundle = bundle
-        self._lock = Lock()
+        self._process = ExplainProcess(bundle.folder)
 
     def explain(self, inputs: Inputs) -> dict[str, FloatArray]:
         """Return per feature column the SHAP values, rows × outputs.
@@ -76,26 +75,30 @@ class Explainer:
         ------
         RefusedError
             If there are none for this kind of model, or packages are lacking.
+        UnreachableError
+            If the process does not answer.
         """
         if (lack := what_lacks("Explanations need", TO_EXPLAIN)) is not None:
             raise RefusedError(lack)
-        from evergreen.training.explanation import column_shap_values
-        from evergreen.training.shap_values import NoShapError
+        return self._process.explain(inputs)
 
-        frame = to_frame(inputs, self._bundle.contract)
-        with self._lock:
-            model, background = self._loaded
+
+def explaining(bundle: Bundle) -> Callable[[Inputs], dict[str, FloatArray]]:
+    """Load the native model, and return what explains by it, as `Explainer.explain` does."""
+    from evergreen.training.explanation import column_shap_values
+    from evergreen.training.shap_values import NoShapError
+
+    model, contract = bundle.model(), bundle.contract
+    # Linear models are explained against the golden rows' mean.
+    background = to_frame(read_golden(bundle.folder / "golden.parquet", contract), contract)
+
+    def explain(inputs: Inputs) -> dict[str, FloatArray]:
         try:
-            return column_shap_values(model, frame, background)
+            return column_shap_values(model, to_frame(inputs, contract), background)
         except NoShapError as error:
             raise RefusedError(f"This model's predictions cannot be explained: {error}.") from error
 
-    @cached_property
-    def _loaded(self) -> tuple[Any, pd.DataFrame]:
-        """The model, and the golden rows: linear models are explained against their mean."""
-        contract = self._bundle.contract
-        golden = read_golden(self._bundle.folder / "golden.parquet", contract)
-        return self._bundle.model(), to_frame(golden, contract)
+    return explain
 
 
 def to_frame(inputs: Inputs, contract: Contract) -> pd.DataFrame:
