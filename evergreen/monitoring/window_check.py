@@ -20,6 +20,7 @@ from evergreen.monitoring.judge import judge_window
 from evergreen.monitoring.outputs import PredictionCounter
 from evergreen.monitoring.profile import Profile
 from evergreen.monitoring.reference import comparison_of
+from evergreen.monitoring.segments import Segments
 from evergreen.monitoring.settings import MonitoringConfig
 from evergreen.monitoring.verdict import WindowVerdict
 from evergreen.monitoring.window import WindowCounter, WindowProfile
@@ -110,6 +111,7 @@ class _Gathered:
     def __init__(self, reference: Reference, use_case: UseCase) -> None:
         self.sample = EvenSample(SAMPLE_ROWS, use_case.training.seed)
         self._reference, self._use_case = reference, use_case
+        self._segments = Segments(reference.profile, use_case.monitoring)
         self._quality = QualityTally(reference.contract, use_case.quality)
         self._first: datetime | None = None
         self._last: datetime | None = None
@@ -131,6 +133,7 @@ class _Gathered:
         for piece in rows.pieces():
             self._quality.add(piece.columns)
             self.sample.add(piece.batch)
+            self._segments.add(piece.batch)
             self._see(piece)
             yield piece.batch
 
@@ -160,6 +163,10 @@ class _Gathered:
         if rows.redacted:
             names = ", ".join(map(repr, sorted(rows.redacted)))
             more.append(f"Columns that the log does not keep are not compared: {names}.")
+        segments = self._segments.verdicts()
+        for one in segments:
+            if one.verdict.alarm:
+                more.append(f"Within {one.column} = {one.value}: {one.verdict.reasons[0]}")
         loss = profile.predictions.loss
         return ObservedWindow.model_validate(
             {
@@ -173,6 +180,7 @@ class _Gathered:
                 "loss": WindowLoss(rows=loss.rows, total=loss.total, squares=loss.squares),
                 "verdict": _with_quality(verdict, quality, more),
                 "quality": quality,
+                "segments": segments,
             }
         )
 

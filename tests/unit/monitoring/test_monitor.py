@@ -135,6 +135,17 @@ def test_odd_tables_are_never_called_quiet(judge, kind):
     assert not any("No drift" in reason for reason in found.decision.reasons)
 
 
+def test_groups_are_judged_apart_where_that_is_asked_for(judge):
+    frame = boats(900, 20)
+    frame.loc[frame["harbour"] == "Kiel", "mast / height"] += 4
+    found = judge(frame, segments=["harbour"])
+    assert {one.value: one.verdict.drifted for one in found.segments} == {
+        "Kiel": ("mast / height",),
+        "Åbo": (),
+    }
+    assert any("Within harbour = Kiel: mast / height" in note for note in found.verdict.notes)
+
+
 def test_unknown_columns_are_noted(judge):
     found = judge(boats(300, 18).assign(colour="red"))
     assert found.action == "none", found.decision.reasons
