@@ -60,7 +60,12 @@ def show_monitoring(outcome: MonitoringOutcome, stream: TextIO, *, quiet: bool =
     for reason in window.decision.reasons:
         console.print(f"  {reason.rstrip('.')}.", markup=False, soft_wrap=True)
     console.print()
-    titles = {"window": "Report", "univariate": "Evidently"}
+    titles = {
+        "window": "Report",
+        "decision": "Decision",
+        "monitoring": "All windows",
+        "univariate": "Evidently",
+    }
     lines = [(titles.get(name, name), page) for name, page in outcome.reports.items()]
     for title, where in (*lines, ("Log", outcome.log)):
         console.print(f"  [dim]{title:<12}[/dim] {escape(where)}", soft_wrap=True)

@@ -9,6 +9,8 @@ from evergreen.errors import ExitCode
 from evergreen.monitoring.decision import Action
 from evergreen.monitoring.evidently_report import EvidentlyFigures
 from evergreen.monitoring.history import MonitoredWindow
+from evergreen.paths import Home
+from evergreen.reporting.monitoring.files import monitoring_page_of
 from evergreen.values import Value
 
 _SAID: Final[Mapping[Action, str]] = {
@@ -44,6 +46,8 @@ class MonitoringOutcome(Value):
         pages = {"univariate": univariate.page}
         if window.report is not None:
             pages["window"] = f"{window.report}/window.html"
+            pages["decision"] = f"{window.report}/decision.html"
+            pages["monitoring"] = str(monitoring_page_of(Home.locate(), window.use_case))
         return cls(
             status=window.action,
             message=message(window),

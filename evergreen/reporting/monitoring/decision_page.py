@@ -94,5 +94,5 @@ def _facts(window: MonitoredWindow) -> list[tuple[str, str]]:
         facts.append(("Retraining", window.turn))
         facts.append(("Last heard of", moment(window.turn_time)))
     if window.new_version is not None:
-        facts.append(("New version", window.new_version))
+        facts.append(("Version made", window.new_version))
     return facts
