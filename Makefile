@@ -100,6 +100,15 @@ compose-up: images deploy/.env ## Start everything in containers (deploy/compose
 compose-down: ## Stop it; volumes and deploy/.env stay
 	@cd deploy && $(COMPOSE) down
 
+# Each package is asked for at PyPI; --strict fails where it gives no answer.
+SCAN := $(UV) tool run --quiet --from pip-audit==2.10.1 pip-audit --strict --require-hashes --disable-pip --progress-spinner off
+
+.PHONY: scan
+scan: $(UV) ## Look for known vulnerabilities in what the images hold (needs the internet)
+	@for list in requirements/serve requirements/serve-native requirements deploy/seldon/requirements; do \
+	    echo "$$list.txt"; $(SCAN) -r $$list.txt $(ARGS) || failed=1; \
+	done; [ -z "$$failed" ]
+
 # Passwords that nobody needs to know, except for the dashboards of ZenML (admin) and Grafana.
 deploy/.env:
 	@umask 077; for name in POSTGRES S3 ZENML GRAFANA; do \

@@ -106,16 +106,16 @@ def running(
     port, name = free_port(), f"evergreen-test-{os.getpid()}-{time.monotonic_ns()}"
     variables = [part for key, value in (env or {}).items() for part in ("--env", f"{key}={value}")]
     started = time.monotonic()
-    podman(
-        *("run", "--detach", "--name", name, "--read-only", "--cap-drop", "all"),
-        *("--security-opt", "no-new-privileges", "--tmpfs", "/tmp", "--read-only-tmpfs=false"),
-        *("--publish", f"127.0.0.1:{port}:8000"),
-        *variables,
-        *options,
-        image,
-        *command,
-    )
     try:
+        podman(
+            *("run", "--detach", "--name", name, "--read-only", "--cap-drop", "all"),
+            *("--security-opt", "no-new-privileges", "--tmpfs", "/tmp", "--read-only-tmpfs=false"),
+            *("--publish", f"127.0.0.1:{port}:8000"),
+            *variables,
+            *options,
+            image,
+            *command,
+        )
         yield Container(name, f"http://127.0.0.1:{port}", started)
     finally:
         podman("rm", "--force", "--time", "1", "--volumes", name, check=False)
