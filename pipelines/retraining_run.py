@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from evergreen.config import UseCase
-from evergreen.errors import UnreachableError
+from evergreen.errors import ExitCode, UnreachableError
 from evergreen.faults import as_product_error
 from evergreen.monitoring.decision import Outcome
 from evergreen.monitoring.history import MonitoredWindow, MonitoringHistory
@@ -36,8 +37,8 @@ def run_retraining(options: argparse.Namespace) -> int:
     """Retrain one use case and return the exit code that the gate's verdict calls for.
 
     What the newest monitored window asks for is done; without one, the newest labelled rows of
-    all are taken. A turn that a killed process left is taken up, or concluded where the gate had
-    its say already.
+    all are taken. A turn that a killed process left is taken up, or merely concluded where the
+    gate had its say already.
     """
     started = time.monotonic()
     use_case = load_use_case(Path(options.config), options.overrides)
@@ -59,7 +60,9 @@ def run_retraining(options: argparse.Namespace) -> int:
             registry = open_registry(home)
             registry.reconcile(use_case.name)
             guard(registry, use_case, home)
-            window = next_turn(history, registry, use_case)
+            window, concluded = next_turn(history, registry, use_case)
+            if window is None and concluded is not None:
+                return show_concluded(concluded, use_case, out, as_json=options.json)
             with recorded(history, registry, use_case, window) as turn:
                 held.require()
                 with telling(use_case, "retraining_failed", "The retraining"):
@@ -93,23 +96,43 @@ def leased(home: Home, use_case: UseCase) -> Iterator[Held]:
 
 def next_turn(
     history: MonitoringHistory, registry: Registry, use_case: UseCase
-) -> MonitoredWindow | None:
-    """Return the window to retrain for, after concluding what the promotion log knows the end of.
+) -> tuple[MonitoredWindow | None, Settled | None]:
+    """Return the window to retrain for, and what was concluded because the promotion log knows it.
 
     Raises
     ------
     UnreachableError
         If the challenger of the turn before waits for a person or a canary still.
     """
-    entries = registry.log.entries(use_case.name)
+    entries, concluded = registry.log.entries(use_case.name), None
     while (window := open_turn(history, use_case.name)) is not None and window.id is not None:
         found = settled(entries, use_case.name, window.id)
         if found is None:
-            return window
+            return window, concluded
         if found.outcome == "waiting":
             raise UnreachableError(_waits(use_case, found))
         history.record_turn(window.id, found.outcome, version=found.version, note=found.note)
-    return None
+        concluded = found
+    return None, concluded
+
+
+def show_concluded(found: Settled, use_case: UseCase, out: TextIO, *, as_json: bool) -> int:
+    """Tell what became of a turn that was cut short after the gate had its say."""
+    promoted = found.outcome == "promoted"
+    version = f" (version {found.version})" if found.version else ""
+    message = (
+        f"The retraining of {use_case.name!r} before was cut short after the gate had its say: "
+        f"{found.outcome}{version}. Nothing else is asked for, so nothing was trained."
+    )
+    code = ExitCode.DONE if promoted else ExitCode.REFUSED
+    if as_json:
+        content: dict[str, object] = {"pipeline": "retrain", "use_case": use_case.name}
+        content |= {"status": found.outcome, "version": found.version, "message": message}
+        content["exit_code"] = int(code)
+        out.write(json.dumps(content, indent=2) + "\n")
+    else:
+        out.write(f"{message}\n")
+    return code
 
 
 @contextmanager

@@ -116,7 +116,7 @@ def test_a_turn_that_was_killed_is_concluded_and_not_done_twice(home, config):
         running.kill()
     found = window(home, number)
     if found.turn == "started":  # else it was quicker than the kill
-        retrain(home, config)
+        retrain(home, config).check(0, "nothing was trained")
         found = window(home, number)
     assert (found.turn, found.new_version) == ("promoted", "2")
     turns = [move for move in champions(home) if move[1] == "2"]
