@@ -35,6 +35,6 @@ def test_its_default_is_training_and_its_user_has_no_rights(train_image):
 
 def test_it_holds_all_that_its_packages_import(train_image):
     """What monitoring and explaining load only when they are used must be there, too."""
-    code = "import evidently, shap, optuna, matplotlib.pyplot, lightgbm, xgboost, skl2onnx"
+    code = "import evidently, shap, optuna, matplotlib.pyplot, lightgbm, xgboost, onnxruntime"
     done = run_to_end(train_image, "python", "-c", code)
     assert done.returncode == 0, done.stderr
