@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from evergreen.reporting.changes import changes, recorded_metrics
 from evergreen.reporting.facts import TrainingFacts
@@ -139,5 +140,7 @@ def _candidate_row(candidate: CandidateResult, facts: TrainingFacts) -> Candidat
 
 
 def _use_case_json(facts: TrainingFacts) -> str:
-    """Return the configuration without the source, which may hold an address's password."""
-    return facts.use_case.model_dump_json(indent=2, exclude={"data": {"source"}})
+    """Return the configuration without addresses, which may hold a password."""
+    hidden: dict[str, Any] = {"data": {"source"}, "monitoring": {"source"}}
+    hidden |= {"batch": True, "alerts": True, "deploy": True}  # nor do they matter to a training
+    return facts.use_case.model_dump_json(indent=2, exclude=hidden)

@@ -91,12 +91,10 @@ def test_the_default_experiment_too(template):
         assert experiment.artifact_location.startswith(Home(template).mlflow_artifacts.as_uri())
 
 
-def test_preparing_again_changes_nothing_and_is_quick(home):
+def test_preparing_again_changes_nothing(home):
     client = open_client(home.mlflow_uri)
     before = client.get_experiment_by_name("boats").experiment_id
-    started = time.monotonic()
     assert prepare_store(home, "boats") == before
-    assert time.monotonic() - started < 1
 
 
 def test_a_deleted_experiment_is_restored(home):

@@ -153,6 +153,8 @@ def as_split(case: Case, rows: Rows) -> dict[str, Any]:
 
 def by_seldon(case: Case, rows: Rows, protocol: str, form: str, kind: str = "onnx") -> Answers:
     server = seldon_of(case, kind)
+    if protocol == "gRPC" and any(isinstance(value, str) for row in rows for value in row):
+        form = form.replace("tensor", "ndarray")  # protobuf's tensors hold numbers alone
     message = seldon_message(case, rows, form)
     if protocol == "gRPC":
         (answer,) = server.call([message])

@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -111,20 +110,18 @@ def test_several_threads_may_predict(written):
 
 
 CHECK = """
-import sys, time
-start = time.perf_counter()
+import sys
 unpickled = []
 sys.addaudithook(lambda event, _: unpickled.append(event) if event == "pickle.find_class" else None)
 from evergreen.serving.runtime import load_runtime
 runtime = load_runtime(sys.argv[1])
 assert runtime.kind == "onnx"
-seconds = time.perf_counter() - start
 heavy = ("pandas", "sklearn", "scipy", "joblib", "skops", "mlflow", "zenml", "onnx", "shap")
-print([name for name in heavy if name in sys.modules], unpickled, seconds)
+print([name for name in heavy if name in sys.modules], unpickled)
 """
 
 
-def test_the_graph_is_served_without_heavy_libraries_and_soon(written):
+def test_the_graph_is_served_without_heavy_libraries(written):
     done = subprocess.run(
         [sys.executable, "-c", CHECK, str(written.folder)],
         capture_output=True,
@@ -132,19 +129,7 @@ def test_the_graph_is_served_without_heavy_libraries_and_soon(written):
         check=True,
         cwd=ROOT,
     )
-    libraries, unpickled, seconds = done.stdout.rsplit(" ", 2)
-    assert (libraries, unpickled) == ("[]", "[]")
-    assert float(seconds) < 3  # about half a second where nothing else runs
-
-
-def test_a_row_takes_microseconds(written):
-    runtime, inputs = load_runtime(written.folder), some_inputs(rows=1)
-    times = []
-    for _ in range(300):
-        start = time.perf_counter()
-        runtime.predict(inputs)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 500e-6
+    assert done.stdout.split() == ["[]", "[]"]
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "golden.parquet", "contract.json", "parity.json"])

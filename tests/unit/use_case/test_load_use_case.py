@@ -207,5 +207,5 @@ def test_references_are_kept_in_a_form_that_orchestrators_leave_alone(write):
 
 
 def test_references_outside_the_source_are_refused(write):
-    with pytest.raises(InputError, match=r"only sources, outputs and serving\.log\.url may"):
+    with pytest.raises(InputError, match=r"only sources, outputs, alerts and serving\.log"):
         load_use_case(write("description: costs ${SECRET}\n" + DATA % "a.csv"))
