@@ -17,6 +17,7 @@ from evergreen.paths import Home
 from evergreen.terminal import LiveView, redirected_output, show_training
 from evergreen.use_case import load_use_case
 from pipelines import session
+from pipelines.alerting import telling
 
 if TYPE_CHECKING:
     from zenml.models import PipelineRunResponse
@@ -65,7 +66,8 @@ def execute(
     from pipelines.train import train
     from steps.announcements import listening
 
-    with listening(view.show):
+    watched = telling(use_case, "pipeline_failed", "The training", refusals=False)
+    with listening(view.show), watched:
         configured = train.with_options(
             run_name=run_name,
             enable_cache=False if options.no_cache else None,

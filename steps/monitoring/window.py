@@ -10,6 +10,7 @@ from zenml import log_metadata, step
 from zenml.types import HTMLString
 
 from evergreen.config import UseCase
+from evergreen.monitoring.alerting import alert_of
 from evergreen.monitoring.evidently_report import EvidentlyFigures
 from evergreen.monitoring.history import MonitoredWindow, ObservedWindow
 from evergreen.monitoring.monitor import conclude, draw, observe, window_folder
@@ -18,6 +19,7 @@ from evergreen.reporting.monitoring.files import write_pages
 from evergreen.reporting.window_summary import window_summary
 from evergreen.serving.artifacts import bundle_folder
 from evergreen.serving.registry_reader import Located, locate, open_registry
+from steps.alerting import tell
 from steps.announcements import announce
 from steps.batch.scoring import ScoringModel, tracking_uri
 from steps.workspace import run_name
@@ -77,6 +79,8 @@ def decide_window(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "window.html").write_text(page, encoding="utf-8")
     write_pages(Home.locate(), window.use_case)
+    if (alert := alert_of(window)) is not None:
+        tell(alert, use_case)
     log_metadata(
         {
             "action": window.action,
