@@ -55,8 +55,7 @@ def test_deploying_again_changes_nothing_and_zenml_knows_both_servers(deployed):
     assert deployed.url in listed.out
     deployed.zenml("deployment", "describe", "iris_api").check(0, "RUNNING")
     deployed.zenml("deployment", "logs", "iris_api").check(0, "startup complete")
-    servers = deployed.zenml("model-deployer", "models", "list", "--output", "json").check()
-    assert "deploy iris" in servers.out
+    deployed.zenml("model-deployer", "models", "list").check(0, "deploy")
 
     invoked = httpx.post(
         f"{deployed.url}/invoke", json={"parameters": {"model": "iris", "row": row}}, timeout=60

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -74,7 +75,7 @@ def create_app(
     gateway = Gateway(metrics, auth, limiter)
     predictor = Predictor(holder, log, settings, metrics)
     offered = operations(gateway, predictor, settings)
-    app = ContractAPI(offered, settings, _running(metrics, predictor))
+    app = ContractAPI(offered, settings, partial(_running, metrics, predictor))
 
     def openapi() -> dict[str, Any]:
         contract = holder.current.contract if holder.ready else None
@@ -95,7 +96,7 @@ class ContractAPI(FastAPI):
         self,
         offered: Sequence[Operation],
         settings: ServingConfig,
-        running: AbstractAsyncContextManager[None],
+        running: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
         super().__init__(
             title="Evergreen",
@@ -104,7 +105,7 @@ class ContractAPI(FastAPI):
             redoc_url=None,
             redirect_slashes=False,
             exception_handlers={HTTPException: _problem_page},
-            lifespan=lambda _: running,
+            lifespan=lambda _: running(),
         )
         self.router.routes += [Route(o.path, o, methods=[o.method]) for o in offered]
         self.router.routes += _pages()
