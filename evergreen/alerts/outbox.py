@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import socket
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from evergreen.alerts.alert import RANK, Alert
-from evergreen.errors import UnreachableError
-from evergreen.promotion.promotion_log import connect
+from evergreen.database import Database
 from evergreen.values import Value
 
 KEPT: Final = timedelta(days=7)  # an alert that cannot be delivered is then given up
@@ -62,15 +58,14 @@ class Letter(Value):
     repeats: int = 0  # of the same alert that were kept back since the last one
 
 
-class Outbox:
+class Outbox(Database):
     """The outbox in the database at a SQLAlchemy address: SQLite or PostgreSQL.
 
     All methods raise `UnreachableError` if the database cannot be used, `InputError` if its
     address is unusable.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    title = "The alerts' outbox"
 
     def add(
         self,
@@ -148,44 +143,20 @@ class Outbox:
             connection.execute(TABLE.update().where(old).values(ended))
         return tuple(_letter(row) for row in found)
 
-    def close(self) -> None:
-        """Give the database's connections back."""
-        if "_engine" in vars(self):
-            self._engine.dispose()
-            del self._engine
-
     def _update(self, letter: Letter, **values: object) -> None:
         with self._transaction(write=True) as connection:
             connection.execute(TABLE.update().where(TABLE.c.id == letter.id).values(values))
 
-    @cached_property
-    def _engine(self) -> sa.Engine:
-        engine = connect(self.url, "The alerts' outbox")
+    def _make_tables(self, engine: sa.Engine) -> None:
         with engine.execution_options(immediate=True).begin() as connection:
-            _lock(connection)
+            if engine.dialect.name == "postgresql":
+                self._lock(connection)
             connection.execute(CreateTable(TABLE, if_not_exists=True))
             for index in TABLE.indexes:
                 connection.execute(CreateIndex(index, if_not_exists=True))
-        return engine
 
-    @contextmanager
-    def _transaction(self, *, write: bool = False) -> Iterator[sa.Connection]:
-        try:
-            with self._engine.execution_options(immediate=write).begin() as connection:
-                if write:
-                    _lock(connection)
-                yield connection
-        except (DBAPIError, OSError) as error:
-            shown = sa.make_url(self.url).render_as_string(hide_password=True)
-            reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
-            raise UnreachableError(
-                f"The alerts' outbox at {shown} cannot be used: {reason}"
-            ) from error
-
-
-def _lock(connection: sa.Connection) -> None:
-    """Let one writer in at a time, as SQLite does anyway: two must not tell the same alert."""
-    if connection.dialect.name == "postgresql":
+    def _lock(self, connection: sa.Connection) -> None:
+        # One writer at a time, as in SQLite: two must not tell the same alert.
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('alert_deliveries'))"))
 
 

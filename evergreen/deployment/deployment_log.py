@@ -8,20 +8,16 @@ deployment finds what it left by looking at the servers themselves.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any, Final, Literal, get_args
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
-from sqlalchemy.exc import DBAPIError
 
+from evergreen.database import Database
 from evergreen.deployment.values import Check, ServerState
-from evergreen.errors import UnreachableError
 from evergreen.promotion.append_only import create_append_only
-from evergreen.promotion.promotion_log import connect
 from evergreen.values import Value
 
 Action = Literal["started", "deployed", "failed", "removed"]
@@ -71,15 +67,14 @@ class DeploymentEntry(Value):
     note: str | None = None
 
 
-class DeploymentLog:
+class DeploymentLog(Database):
     """The log in the database at a SQLAlchemy address: SQLite or PostgreSQL.
 
     The table is made on first use, with triggers that refuse every change and deletion. All
     methods raise `UnreachableError` if the database cannot be used.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    title = "The deployment log"
 
     def record(self, entry: DeploymentEntry) -> DeploymentEntry:
         """Add a row, and return it with its id and time."""
@@ -116,29 +111,8 @@ class DeploymentLog:
                 return None
         return None
 
-    def close(self) -> None:
-        """Give the database's connections back."""
-        if "_engine" in vars(self):
-            self._engine.dispose()
-            del self._engine
-
-    @cached_property
-    def _engine(self) -> sa.Engine:
-        engine = connect(self.url, "The deployment log")
+    def _make_tables(self, engine: sa.Engine) -> None:
         create_append_only(engine, TABLE)
-        return engine
-
-    @contextmanager
-    def _transaction(self, *, write: bool = False) -> Iterator[sa.Connection]:
-        try:
-            with self._engine.execution_options(immediate=write).begin() as connection:
-                yield connection
-        except (DBAPIError, OSError) as error:
-            shown = sa.make_url(self.url).render_as_string(hide_password=True)
-            reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
-            raise UnreachableError(
-                f"The deployment log at {shown} cannot be used: {reason}"
-            ) from error
 
 
 def _entry(row: Mapping[str, Any] | sa.RowMapping) -> DeploymentEntry:

@@ -7,22 +7,18 @@ goes into a second table, whose newest row counts. Both lie beside the promotion
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any, Final, Literal, get_args
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
-from sqlalchemy.exc import DBAPIError
 
-from evergreen.errors import UnreachableError
+from evergreen.database import Database
 from evergreen.monitoring.decision import Action, Decision, Outcome, PastWindow, WindowLoss
 from evergreen.monitoring.profile import Profile
 from evergreen.monitoring.verdict import WindowVerdict
 from evergreen.promotion.append_only import create_append_only
-from evergreen.promotion.promotion_log import connect
 from evergreen.values import Value
 
 Source = Literal["log", "table"]
@@ -179,7 +175,7 @@ class MonitoredWindow(ObservedWindow):
         )
 
 
-class MonitoringHistory:
+class MonitoringHistory(Database):
     """The history in the database at a SQLAlchemy address: SQLite or PostgreSQL.
 
     The tables are made on first use, with triggers that refuse every change and deletion. All
@@ -187,8 +183,7 @@ class MonitoringHistory:
     unusable.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    title = "The monitoring history"
 
     def record(self, observed: ObservedWindow, decision: Decision) -> MonitoredWindow:
         """Add a window, and return it with its id and time."""
@@ -281,12 +276,6 @@ class MonitoringHistory:
         )
         return (*kept, this)
 
-    def close(self) -> None:
-        """Give the database's connections back."""
-        if "_engine" in vars(self):
-            self._engine.dispose()
-            del self._engine
-
     def _update(self, window: int, **values: Any) -> None:
         row = {
             "time": datetime.now(UTC),
@@ -297,24 +286,9 @@ class MonitoringHistory:
         with self._transaction(write=True) as connection:
             connection.execute(UPDATES.insert().values(row))
 
-    @cached_property
-    def _engine(self) -> sa.Engine:
-        engine = connect(self.url, "The monitoring history")
+    def _make_tables(self, engine: sa.Engine) -> None:
         for table in (WINDOWS, UPDATES, REFERENCES):
             create_append_only(engine, table)
-        return engine
-
-    @contextmanager
-    def _transaction(self, *, write: bool = False) -> Iterator[sa.Connection]:
-        try:
-            with self._engine.execution_options(immediate=write).begin() as connection:
-                yield connection
-        except (DBAPIError, OSError) as error:
-            shown = sa.make_url(self.url).render_as_string(hide_password=True)
-            reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
-            raise UnreachableError(
-                f"The monitoring history at {shown} cannot be used: {reason}"
-            ) from error
 
 
 def counts_beside(window: MonitoredWindow, observed: ObservedWindow) -> bool:

@@ -16,17 +16,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from typing import Any, Final
 
 import psutil
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 
+from evergreen.database import Database
 from evergreen.errors import UnreachableError
-from evergreen.promotion.promotion_log import connect
 from evergreen.values import Value
 
 TERM: Final = timedelta(minutes=2)  # an unrenewed lease ends after it
@@ -67,15 +65,14 @@ class Holder(Value):
         return _started(self.process) != self.started
 
 
-class Leases:
+class Leases(Database):
     """The leases in the database at a SQLAlchemy address: SQLite or PostgreSQL.
 
     All methods raise `UnreachableError` if the database cannot be used, `InputError` if its
     address is unusable.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    title = "The leases"
 
     def acquire(
         self, name: str, purpose: str, *, term: timedelta = TERM, now: datetime | None = None
@@ -148,12 +145,6 @@ class Leases:
             held.stop()
             self.release(holder)
 
-    def close(self) -> None:
-        """Give the database's connections back."""
-        if "_engine" in vars(self):
-            self._engine.dispose()
-            del self._engine
-
     def _take(self, holder: Holder, dead: str | None) -> bool:
         """Write the row, where there is none, an expired one, or that with the token ``dead``."""
         times = {key: getattr(holder, key).timestamp() for key in ("acquired", "expires")}
@@ -167,25 +158,12 @@ class Leases:
         with self._transaction(write=True) as connection:
             return connection.execute(upsert.returning(TABLE.c.token)).scalar() == holder.token
 
-    @cached_property
-    def _engine(self) -> sa.Engine:
-        engine = connect(self.url, "The leases")
+    def _make_tables(self, engine: sa.Engine) -> None:
         with engine.execution_options(immediate=True).begin() as connection:
             if engine.dialect.name == "postgresql":
                 # Two processes that make the same table at once would trip over each other.
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('leases'))"))
             connection.execute(CreateTable(TABLE, if_not_exists=True))
-        return engine
-
-    @contextmanager
-    def _transaction(self, *, write: bool = False) -> Iterator[sa.Connection]:
-        try:
-            with self._engine.execution_options(immediate=write).begin() as connection:
-                yield connection
-        except (DBAPIError, OSError) as error:
-            shown = sa.make_url(self.url).render_as_string(hide_password=True)
-            reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
-            raise UnreachableError(f"The leases at {shown} cannot be used: {reason}") from error
 
 
 class Held:

@@ -10,22 +10,17 @@ from __future__ import annotations
 import json
 import math
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cached_property
-from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 import sqlalchemy as sa
 from sqlalchemy.exc import (
-    ArgumentError,
-    DBAPIError,
     IntegrityError,
-    NoSuchModuleError,
 )
 
-from evergreen.errors import InputError, RefusedError, UnreachableError
+from evergreen.database import Database
+from evergreen.errors import RefusedError
 from evergreen.promotion.append_only import create_append_only
 from evergreen.promotion.verdict import Verdict
 from evergreen.serving.traffic import TrafficPlan
@@ -47,8 +42,6 @@ Action = Literal[
     "voided",
 ]
 
-PATIENCE: Final = 10  # seconds to wait for a connection, or for another writer
-_DRIVERS: Final = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
 _METADATA: Final = sa.MetaData()
 TABLE: Final = sa.Table(
     "promotion_log",
@@ -97,14 +90,13 @@ class Entry(Value):
     plan: TrafficPlan | None = None  # of the traffic, that the decision puts in force
 
 
-class PromotionLog:
+class PromotionLog(Database):
     """The log in the database at a SQLAlchemy address: SQLite or PostgreSQL.
 
     The table is made on first use, with triggers that refuse every change and deletion.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    title = "The promotion log"
 
     def record(self, entry: Entry, *, seen: int | None = None) -> Entry:
         """Add a row, and return it with its id and time.
@@ -166,81 +158,12 @@ class PromotionLog:
         with self._transaction() as connection:
             return _open_intents(connection, use_case)
 
-    def close(self) -> None:
-        """Give the database's connections back."""
-        if "_engine" in vars(self):
-            self._engine.dispose()
-            del self._engine
-
-    @cached_property
-    def _engine(self) -> sa.Engine:
-        engine = connect(self.url)
+    def _make_tables(self, engine: sa.Engine) -> None:
         create_append_only(engine, TABLE)
-        return engine
 
-    @contextmanager
-    def _transaction(self, *, write: bool = False) -> Iterator[sa.Connection]:
-        try:
-            engine = self._engine.execution_options(immediate=write)
-            with engine.begin() as connection:
-                if write and connection.dialect.name == "postgresql":
-                    # One writer at a time, as in SQLite: an intent must see all before it.
-                    connection.execute(
-                        sa.text("LOCK TABLE promotion_log IN SHARE ROW EXCLUSIVE MODE")
-                    )
-                yield connection
-        except (DBAPIError, OSError) as error:
-            raise self._unreachable(error) from error
-
-    def _unreachable(self, error: DBAPIError | OSError) -> UnreachableError:
-        shown = sa.make_url(self.url).render_as_string(hide_password=True)
-        reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
-        return UnreachableError(f"The promotion log at {shown} cannot be used: {reason}")
-
-
-def connect(url: str, title: str = "The promotion log") -> sa.Engine:
-    """Return an engine for a log in SQLite or PostgreSQL; ``title`` is what messages call it.
-
-    Raises
-    ------
-    InputError
-        If the address is unusable.
-    """
-    try:
-        parsed = sa.make_url(url)
-        parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
-        kind = parsed.get_backend_name()
-        timeout = {"sqlite": {"timeout": PATIENCE}, "postgresql": {"connect_timeout": PATIENCE}}
-        if kind not in timeout:
-            raise InputError(
-                f"{title} cannot be kept in {kind}; use sqlite or postgresql, where it "
-                "can be made append-only."
-            )
-        engine = sa.create_engine(parsed, connect_args=timeout[kind], hide_parameters=True)
-    except ArgumentError as error:
-        raise InputError(f"{title}'s address is no SQLAlchemy URL: {error}") from error
-    except (NoSuchModuleError, ImportError) as error:
-        raise InputError(f"{title}'s database has no driver installed: {error}") from None
-    if kind == "sqlite":
-        if parsed.database and not parsed.database.startswith((":memory:", "file:")):
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        _make_durable(engine)
-    return engine
-
-
-def _make_durable(engine: sa.Engine) -> None:
-    """Write ahead (so that readers never wait), to the disk, one writer at a time."""
-
-    @sa.event.listens_for(engine, "connect")
-    def _configure(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # transactions are begun below
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        immediate = connection.get_execution_options().get("immediate", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    def _lock(self, connection: sa.Connection) -> None:
+        # One writer at a time, as in SQLite: an intent must see all before it.
+        connection.execute(sa.text("LOCK TABLE promotion_log IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def _require_no_open_intent(connection: sa.Connection, use_case: str) -> None:
