@@ -21,9 +21,16 @@ class ExitCode(IntEnum):
 
 
 class EvergreenError(Exception):
-    """Base of every error that is part of the product."""
+    """Base of every error that is part of the product.
+
+    Its text can always be printed and stored as UTF-8: half of a surrogate pair, which a
+    JSON escape or a file name may hold, is shown by its escape.
+    """
 
     exit_code = ExitCode.INTERNAL
+
+    def __str__(self) -> str:
+        return super().__str__().encode(errors="backslashreplace").decode()
 
 
 class InputError(EvergreenError):
