@@ -7,21 +7,17 @@ the rest. A version is created last, when its files are complete.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from evergreen.data.contract import Contract
 from evergreen.errors import InputError, RefusedError
 from evergreen.paths import Home
 from evergreen.promotion import plan_tag, versions
-from evergreen.promotion.bundle import Bundle, open_bundle, read_value
+from evergreen.promotion.bundle import Bundle
 from evergreen.promotion.decision_lock import decision_lock
 from evergreen.promotion.decisions import carry_out, is_overtaken, is_recent_elsewhere, void
+from evergreen.promotion.model_store import ModelStore
 from evergreen.promotion.promotion_log import Entry, Intended, PromotionLog
 from evergreen.promotion.registration import (
     CHALLENGER,
@@ -30,11 +26,9 @@ from evergreen.promotion.registration import (
     RegisteredModel,
     Registration,
 )
-from evergreen.promotion.store import mlflow_errors, open_client, require_reachable, shown
 from evergreen.promotion.traffic_wording import waiting_message
 from evergreen.promotion.verdict import Verdict
 from evergreen.serving.traffic import TrafficPlan
-from evergreen.use_case.wording import did_you_mean
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,7 +39,7 @@ InForce = TrafficPlan | None | Literal["any"]  # the traffic plan that a decisio
 ANY: Final = "any"
 
 
-class Registry:
+class Registry(ModelStore):
     """The registered models of one MLflow store, and the promotion log that belongs to it.
 
     Every method raises `UnreachableError`, naming the address, where store or log do not answer.
@@ -63,74 +57,9 @@ class Registry:
     def __init__(
         self, tracking_uri: str, promotion_log: PromotionLog, locks: Path | None = None
     ) -> None:
-        self.tracking_uri = tracking_uri
+        super().__init__(tracking_uri)
         self.log = promotion_log
         self.locks = Home.locate().locks if locks is None else locks
-
-    @cached_property
-    def client(self) -> MlflowClient:
-        """MLflow's client of the store."""
-        return open_client(self.tracking_uri)
-
-    def names(self) -> list[str]:
-        """Return the names of all registered models."""
-        with self._store() as client:
-            return versions.names(client)
-
-    def champion(self, name: str) -> RegisteredModel | None:
-        """Return the version that serves, or None where there is none yet."""
-        return self.aliased(name, CHAMPION)
-
-    def aliased(self, name: str, alias: str) -> RegisteredModel | None:
-        """Return the version that an alias points to, or None."""
-        with self._store() as client:
-            version = versions.aliases(client, name).get(alias)
-            return None if version is None else versions.get(client, name, version)
-
-    def version(self, name: str, version: str | int) -> RegisteredModel:
-        """Return one version.
-
-        Raises
-        ------
-        InputError
-            If there is no such version.
-        """
-        with self._store() as client:
-            return self._required(client, name, str(version))
-
-    def fetch_bundle(self, name: str, version: str | int, folder: Path | str) -> Bundle:
-        """Download the bundle of a version (or alias) into ``folder``, and verify it.
-
-        Raises
-        ------
-        InputError
-            If there is no such version or alias, or its bundle is damaged or missing.
-        UnreachableError
-            If its files cannot be fetched.
-        """
-        target = Path(folder).absolute()
-        with self._store() as client:
-            number = versions.aliases(client, name).get(str(version), str(version))
-            model = self._required(client, name, number)
-            if target.exists():
-                raise InputError(f"Cannot fetch a bundle into {target}: it exists already.")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-            try:
-                fetched = versions.download(self.tracking_uri, model, temporary)
-                title = f"The bundle of version {number} of {name!r} ({model.bundle_uri})"
-                open_bundle(fetched, title)
-                fetched.rename(target)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-        return open_bundle(target)
-
-    def contract(self, name: str, version: str) -> Contract:
-        """Return the contract of a version. Raises as `fetch_bundle` does."""
-        with self._store() as client, tempfile.TemporaryDirectory() as folder:
-            model = self._required(client, name, version)
-            file = versions.download_contract(self.tracking_uri, model, Path(folder))
-            return read_value(Contract, file)
 
     def register(
         self, name: str, bundle: Bundle, run_id: str, tags: Mapping[str, str] | None = None
@@ -140,7 +69,7 @@ class Registry:
         It belongs to the MLflow run ``run_id``. Until `promote` or `wait_for_approval` decides on
         it, `reconcile` regards it as left over and removes it.
         """
-        with self._store() as client:
+        with self.opened() as client:
             return versions.create(client, name, bundle, run_id, dict(tags or {}))
 
     def promote(self, name: str, version: str, verdict: Verdict, who: str) -> Registration:
@@ -242,17 +171,6 @@ class Registry:
         )
         return self._registration(name, "refused", version, message)
 
-    def traffic(self, name: str) -> TrafficPlan | None:
-        """Return the traffic plan in force; one of a version that is not challenger is none.
-
-        Raises
-        ------
-        InputError
-            If what is written down is no plan.
-        """
-        with self._store() as client:
-            return plan_tag.in_force(client, name)
-
     def change_traffic(
         self,
         name: str,
@@ -310,7 +228,7 @@ class Registry:
         that no other process registers versions of this model meanwhile.
         """
         done = self.resume(name)
-        with decision_lock(self.locks, name), self._store() as client:
+        with decision_lock(self.locks, name), self.opened() as client:
             spared = {str(intent.to_version) for intent in self.log.open_intents(name)}
             return (*done, *versions.remove_leftovers(client, name, spared))
 
@@ -319,7 +237,7 @@ class Registry:
 
         Safe also while another process registers versions.
         """
-        with decision_lock(self.locks, name), self._store() as client:
+        with decision_lock(self.locks, name), self.opened() as client:
             done = [self._resolve(client, intent) for intent in self.log.open_intents(name)]
         return tuple(text for text in done if text)
 
@@ -340,10 +258,10 @@ class Registry:
         """Write the intent, carry it out, and return the version that was champion before."""
         if verdict is not None and not verdict.passed:
             raise RefusedError(f"Version {version} of {name!r} did not pass the gate.")
-        with decision_lock(self.locks, name), self._store() as client:
+        with decision_lock(self.locks, name), self.opened() as client:
             # No decision may come between what is read here and the intent.
             seen = self.log.newest(name)
-            model = self._required(client, name, version)
+            model = self.required(client, name, version)
             champion = versions.aliases(client, name).get(CHAMPION)
             if expected != ANY and plan_tag.in_force(client, name) != expected:
                 raise RefusedError(
@@ -384,21 +302,12 @@ class Registry:
     def _waiting(self, name: str) -> RegisteredModel:
         waiting = self.aliased(name, CHALLENGER)
         if waiting is None:
-            self._require_known(name)
+            self.require_known(name)
             raise InputError(
                 f"No version of {name!r} waits for approval. One does after a training with "
                 "gate.approval: manual (or canary) that passes the gate."
             )
         return waiting
-
-    def _require_known(self, name: str) -> None:
-        with self._store() as client:
-            known = versions.names(client)
-        if name not in known:
-            raise InputError(
-                f"No model {name!r} is registered at {shown(self.tracking_uri)}"
-                f"{did_you_mean(name, known) or '.'} There are: {', '.join(known) or 'none'}."
-            )
 
     def _verdict(self, name: str, version: str) -> Verdict:
         for entry in self.log.entries(name):
@@ -411,7 +320,7 @@ class Registry:
     def _registration(
         self, name: str, status: Any, version: str | None, message: str
     ) -> Registration:
-        with self._store() as client:
+        with self.opened() as client:
             known = versions.aliases(client, name)
             run = None if version is None else versions.get(client, name, version)
         return Registration(
@@ -422,23 +331,6 @@ class Registry:
             run_id=run.run_id if run else None,
             message=message,
         )
-
-    def _required(self, client: MlflowClient, name: str, version: str) -> RegisteredModel:
-        found = versions.get(client, name, version)
-        if found is None:
-            every = ", ".join(versions.numbers(client, name)) or "none"
-            raise InputError(
-                f"{name!r} has no version or alias {version!r} in the registry at "
-                f"{shown(self.tracking_uri)}; there are: {every}."
-            )
-        return found
-
-    @contextmanager
-    def _store(self) -> Iterator[MlflowClient]:
-        require_reachable(self.tracking_uri)
-        client = self.client
-        with mlflow_errors(self.tracking_uri):
-            yield client
 
 
 def _overtaken(name: str, version: str, judged: str | None, champion: str | None) -> str:
