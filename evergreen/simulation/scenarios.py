@@ -1,9 +1,11 @@
 """What may happen to a stream of rows: each scenario draws a table from a table.
 
-Rows are drawn with replacement from a conformed table (`evergreen.data.conform`), so that what a
-scenario leaves alone stays as it was. Shifts are made by drawing some rows more often (exponential
-tilting): a covariate shift then leaves P(target | features) as it was, a label shift
-P(features | target) (the definitions of Moreno-Torres et al. 2012, Pattern Recognition 45(1)).
+Rows are drawn with replacement from a conformed table (`evergreen.data.conform`), and their numbers
+moved a little: the smoothed bootstrap (Silverman and Young 1987, Biometrika 74(3)), so that a small
+table makes a stream without copies. What a scenario leaves alone stays as it was. Shifts are made
+by drawing some rows more often (exponential tilting): a covariate shift then leaves
+P(target | features) as it was, a label shift P(features | target) (the definitions of
+Moreno-Torres et al. 2012, Pattern Recognition 45(1)).
 """
 
 from __future__ import annotations
@@ -22,6 +24,11 @@ from evergreen.simulation import Scenario
 NEW_CATEGORY: Final = "never seen before"
 TILT: Final = 1.5  # logarithm of how much likelier a row is, per standard deviation
 TOUCHED: Final = 0.3  # share of rows with a new category, or a missing value
+WIDTHS: Final = (0.1, 0.15, 0.2, 0.3)  # of the smoothing, in differences to another row
+COPIES: Final = 0.1  # share of rows that may repeat another; where more do, the next width is taken
+COMMON: Final = 0.25  # a column of which one value takes this share is no continuous one
+MOST_DECIMALS: Final = 9
+ENOUGH: Final = 20  # rows of the table for each one drawn, of which few come twice
 BLOCKS: Final = 20  # of a gradual shift, each shifted a little more
 
 Draw = Callable[[pd.DataFrame, Contract, int, np.random.Generator], pd.DataFrame]
@@ -46,17 +53,94 @@ def simulate(
     return drawn.reset_index(drop=True)
 
 
+def _drawn(
+    table: pd.DataFrame,
+    contract: Contract,
+    places: npt.NDArray[np.intp],
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Return the rows at ``places``, each moved a little along its difference to another row.
+
+    Sums and ratios that hold in the table go on holding, about: all columns of a row move together,
+    and towards a row of the same class. Means and variances within a class stay (the shrinkage of
+    Silverman and Young), as do decimals, ranges, whole numbers and columns with a very common
+    value; so does every row of a table that is large enough to make few copies.
+    """
+    drawn = table.iloc[places].copy()
+    names = _continuous(table, contract)
+    if not names or len(table) >= ENOUGH * len(places):
+        return drawn
+    before = table[names].to_numpy(dtype=np.float64)
+    partners, centres = _alike(table, contract, before, places, rng)
+    towards = np.nan_to_num(before[partners] - before[places])
+    steps = rng.standard_normal((len(places), 1))
+    for width in WIDTHS:
+        moved = before[places] + width * steps * towards
+        moved = centres + (moved - centres) / np.sqrt(1 + 2 * width**2)
+        moved = np.clip(moved, np.nanmin(before, axis=0), np.nanmax(before, axis=0))
+        for place, name in enumerate(names):
+            drawn[name] = np.round(moved[:, place], _decimals(before[:, place]))
+        if drawn.duplicated().mean() <= COPIES:
+            break
+    return drawn
+
+
+def _alike(
+    table: pd.DataFrame,
+    contract: Contract,
+    values: npt.NDArray[np.float64],
+    places: npt.NDArray[np.intp],
+    rng: np.random.Generator,
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """Choose another row of the same class for each place (of a regression: any).
+
+    Return their positions, and the means of the classes (places x columns).
+    """
+    classes = [np.arange(len(table))]
+    if contract.labels is not None:
+        groups = table.groupby(contract.target, sort=True).indices
+        classes = [np.asarray(rows) for rows in groups.values()]
+    partners, centres = places.copy(), np.empty((len(places), values.shape[1]))
+    for rows in classes:
+        mine = np.isin(places, rows)
+        partners[mine] = rng.choice(rows, int(mine.sum()))
+        centres[mine] = np.nanmean(values[rows], axis=0)
+    return partners, centres
+
+
+def _decimals(values: npt.NDArray[np.float64]) -> int:
+    """Return how many decimals the values were written with, at most `MOST_DECIMALS`."""
+    known = values[np.isfinite(values)]
+    for decimals in range(MOST_DECIMALS):
+        if np.allclose(known, np.round(known, decimals), rtol=0, atol=1e-9):
+            return decimals
+    return MOST_DECIMALS
+
+
+def _continuous(table: pd.DataFrame, contract: Contract) -> list[str]:
+    """Return the columns of numbers that rarely repeat, the target of a regression with them."""
+    columns = [*contract.features, contract.column(contract.target)]
+    return [
+        column.name
+        for column in columns
+        if column.type == "number"
+        and not (column.name == contract.target and contract.labels is not None)
+        and table[column.name].notna().any()
+        and table[column.name].value_counts(normalize=True).iloc[0] < COMMON
+    ]
+
+
 def _none(
     table: pd.DataFrame, contract: Contract, rows: int, rng: np.random.Generator
 ) -> pd.DataFrame:
-    return table.iloc[rng.integers(0, len(table), rows)]
+    return _drawn(table, contract, rng.integers(0, len(table), rows), rng)
 
 
 def _covariate_shift(
     table: pd.DataFrame, contract: Contract, rows: int, rng: np.random.Generator
 ) -> pd.DataFrame:
     score = _standardized(table[_numeric(table, contract, "covariate_shift")])
-    return table.iloc[_tilted(score, TILT, rows, rng)]
+    return _drawn(table, contract, _tilted(score, TILT, rows, rng), rng)
 
 
 def _gradual_shift(
@@ -66,7 +150,8 @@ def _gradual_shift(
     tilts = np.linspace(0, TILT, BLOCKS)
     sizes = [len(block) for block in np.array_split(np.arange(rows), BLOCKS)]
     pairs = zip(tilts, sizes, strict=True)
-    return table.iloc[np.concatenate([_tilted(score, t, n, rng) for t, n in pairs])]
+    places = np.concatenate([_tilted(score, t, n, rng) for t, n in pairs])
+    return _drawn(table, contract, places, rng)
 
 
 def _new_category(
@@ -75,7 +160,7 @@ def _new_category(
     texts = [c.name for c in contract.features if c.type == "category"]
     if not texts:
         raise InputError(f"new_category: {contract.use_case!r} has no column of categories.")
-    drawn = _none(table, contract, rows, rng).copy()
+    drawn = _none(table, contract, rows, rng)
     drawn.loc[_some(rows, rng), texts[0]] = NEW_CATEGORY
     return drawn
 
@@ -85,7 +170,7 @@ def _missingness(
 ) -> pd.DataFrame:
     # Where the contract allows it, the API answers; elsewhere it refuses the rows.
     allowed = sorted(contract.features, key=lambda column: not column.nullable)
-    drawn = _none(table, contract, rows, rng).copy()
+    drawn = _none(table, contract, rows, rng)
     drawn.loc[_some(rows, rng), allowed[0].name] = None
     return drawn
 
@@ -94,7 +179,7 @@ def _stuck_sensor(
     table: pd.DataFrame, contract: Contract, rows: int, rng: np.random.Generator
 ) -> pd.DataFrame:
     name = _numeric(table, contract, "stuck_sensor")
-    drawn = _none(table, contract, rows, rng).copy()
+    drawn = _none(table, contract, rows, rng)
     drawn[name] = table[name].dropna().iloc[0]
     return drawn
 
@@ -103,16 +188,17 @@ def _label_shift(
     table: pd.DataFrame, contract: Contract, rows: int, rng: np.random.Generator
 ) -> pd.DataFrame:
     if contract.task == "regression":
-        return table.iloc[_tilted(_standardized(table[contract.target]), TILT, rows, rng)]
+        score = _standardized(table[contract.target])
+        return _drawn(table, contract, _tilted(score, TILT, rows, rng), rng)
     rarest = table[contract.target].value_counts().index[-1]
     score = (table[contract.target] == rarest).to_numpy(dtype=np.float64)
-    return table.iloc[_tilted(score, TILT, rows, rng)]
+    return _drawn(table, contract, _tilted(score, TILT, rows, rng), rng)
 
 
 def _concept_change(
     table: pd.DataFrame, contract: Contract, rows: int, rng: np.random.Generator
 ) -> pd.DataFrame:
-    drawn = _none(table, contract, rows, rng).copy()
+    drawn = _none(table, contract, rows, rng)
     target = drawn[contract.target]
     if contract.task == "regression":
         drawn[contract.target] = 2 * table[contract.target].mean() - target

@@ -46,6 +46,25 @@ def test_none_changes_nothing():
     assert concept_holds(drawn("none"))
 
 
+def test_a_small_table_makes_a_stream_without_copies():
+    small, mast = TABLE.head(150), "mast / height"
+    table = simulate(small, CONTRACT, "none", 1000, 3)
+    assert table.drop(columns="wind").duplicated().mean() < 0.1
+    assert concept_holds(table)
+    assert set(table["crew"]) <= set(small["crew"])  # whole numbers stay
+    assert small[mast].min() <= table[mast].min() <= table[mast].max() <= small[mast].max()
+    assert table[mast].std() == pytest.approx(small[mast].std(), rel=0.1)
+    coarse = small.assign(**{mast: small[mast].round(1)})
+    decimals = simulate(coarse, CONTRACT, "none", 300, 3)[mast]
+    assert decimals.equals(decimals.round(1))
+    assert not set(decimals) <= set(coarse[mast])
+
+
+def test_a_large_table_is_drawn_as_it_is():
+    table = drawn("none", 50)
+    assert set(table["mast / height"]) <= set(TABLE["mast / height"])
+
+
 def test_a_covariate_shift_moves_a_column_and_keeps_the_concept():
     assert shift(drawn("covariate_shift")) > 1
     assert concept_holds(drawn("covariate_shift"))
