@@ -18,7 +18,7 @@ from evergreen import __version__
 from evergreen.errors import ExitCode, InputError
 from evergreen.paths import Home
 
-PIPELINES = ("train", "deploy", "batch", "monitor", "retrain")
+PIPELINES = ("train", "deploy", "batch", "monitor", "retrain", "continuous")
 EPILOG = """\
 exit codes:
   0 done    1 a gate or quality check said no    2 bad input or configuration
@@ -219,6 +219,10 @@ def run_pipeline(options: argparse.Namespace) -> int:
         from pipelines.retraining_run import run_retraining
 
         return run_retraining(options)
+    if options.pipeline == "continuous":
+        from pipelines.continuous_run import run_continuous
+
+        return run_continuous(options)
     from pipelines.training_run import run_training
 
     return run_training(options)

@@ -176,13 +176,18 @@ def show_training(outcome: TrainingOutcome, stream: TextIO, *, quiet: bool = Fal
         f"{outcome.seconds:.1f} s on stack {outcome.stack!r}, {outcome.cached_steps} of "
         f"{outcome.steps} steps from the cache[/dim]\n"
     )
-    console.print(_candidates(outcome))
-    console.print(_metrics(outcome))
-    console.print(_rules(outcome))
+    show_judgement(outcome, console)
     console.print(verdict, "\n", sep="")
     for title, where in _next_steps(outcome):
         # One line each, however long: paths and commands are there to be copied.
         console.print(f"  [dim]{title:<12}[/dim] {escape(where)}", soft_wrap=True)
+
+
+def show_judgement(outcome: TrainingOutcome, console: Console) -> None:
+    """Print the candidates, the challenger's figures, and what the gate says to them."""
+    console.print(_candidates(outcome))
+    console.print(_metrics(outcome))
+    console.print(_rules(outcome))
 
 
 def show_decision(outcome: Registration, notes: Sequence[str], stream: TextIO) -> None:

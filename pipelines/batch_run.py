@@ -5,9 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import time
-from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 
 from evergreen.batch.display import show_batch
@@ -15,42 +12,34 @@ from evergreen.batch.outcome import BatchOutcome, BatchResult
 from evergreen.batch.settings import output_of
 from evergreen.config import UseCase
 from evergreen.paths import Home
-from evergreen.terminal import LiveView, redirected_output
+from evergreen.terminal import LiveView
 from evergreen.use_case import load_use_case
 from pipelines import session
 
 
 def run_batch_scoring(options: argparse.Namespace) -> int:
     """Score one table and return the exit code that its refused rows call for."""
-    started = time.monotonic()
     use_case = load_use_case(Path(options.config), [*options.overrides, *overrides(options)])
-    home = Home.locate()
-    session.prepare_environment()
-    session.prepare_home(home)
-    output = output_of(use_case.batch, home.batch / use_case.name).model_dump_json()
+    folder = Home.locate().batch / use_case.name
+    output = output_of(use_case.batch, folder).model_dump_json()
     # Two runs of one use case may score at once, into different outputs.
     tag = f"batch-{use_case.name}-{hashlib.sha256(output.encode()).hexdigest()[:8]}"
-    run_name = f"batch-{use_case.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-    log = home.logs / f"{run_name}.log"
-    with ExitStack() as stack:
-        stack.enter_context(session.exclusive(home, tag, "two at once would write one output."))
-        stack.callback(session.sweep_scratch, home)
-        out, err = stack.enter_context(redirected_output(None if options.verbose else log))
-        view = LiveView(err, enabled=not (options.quiet or options.json or options.verbose))
-        with view:
-            result, stack_name = execute(use_case, options, view, run_name, tag)
+    why = "two at once would write one output."
+    with session.running(options, f"batch-{use_case.name}", tag, why) as around:
+        with around.view as view:
+            result, stack_name = execute(use_case, options, view, around.name, tag)
         outcome = BatchOutcome.of(
             result,
             use_case.batch.max_rejected,
             stack=stack_name,
-            zenml_run=run_name,
-            log=str(log),
-            total_seconds=time.monotonic() - started,
+            zenml_run=around.name,
+            log=str(around.log),
+            total_seconds=around.seconds,
         )
         if options.json:
-            out.write(outcome.model_dump_json(indent=2) + "\n")
+            around.out.write(outcome.model_dump_json(indent=2) + "\n")
         else:
-            show_batch(outcome, out, quiet=options.quiet)
+            show_batch(outcome, around.out, quiet=options.quiet)
     return outcome.exit_code
 
 

@@ -27,42 +27,32 @@ if TYPE_CHECKING:
 
 def run_deployment(options: argparse.Namespace) -> int:
     """Deploy the champion of one use case; train one before, where that is asked for."""
-    started = time.monotonic()
     use_case = load_use_case(Path(options.config), options.overrides)
-    home = Home.locate()
-    session.prepare_environment()
-    session.prepare_home(home)
-    run_name = f"deploy-{use_case.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    log = home.logs / f"{run_name}.log"
-    with ExitStack() as stack:
-        stack.enter_context(session.exclusive(home, use_case.name))
-        stack.callback(session.sweep_scratch, home)
-        out, err = stack.enter_context(redirected_output(None if options.verbose else log))
-        view = LiveView(err, enabled=not (options.quiet or options.json or options.verbose))
-        with view:
+    with session.running(options, f"deploy-{use_case.name}", use_case.name) as around:
+        with around.view as view:
             stack_name = prepare(use_case, options, view)
-            training = train_first(use_case, options, view, home, log)
+            training = train_first(use_case, options, around)
             if training is None or training.champion is not None:
                 with telling(use_case, "deployment_failed", "The deployment"):
-                    report, zenml_run = execute(use_case, view, run_name)
+                    report, zenml_run = execute(use_case, view, around.name)
         if training is not None and not options.json:
-            show_training(training, out, quiet=options.quiet)
+            show_training(training, around.out, quiet=options.quiet)
         if training is not None and training.champion is None:
             raise RefusedError(
                 f"Nothing was deployed: {use_case.name!r} has no champion. {training.message}"
             )
-        outcome = conclude(report, view, home).model_copy(
+        outcome = DeploymentOutcome.of(report, view.durations).model_copy(
             update={
                 "stack": stack_name,
                 "zenml_run": zenml_run,
-                "seconds": time.monotonic() - started,
-                "log": str(log),
+                "seconds": around.seconds,
+                "log": str(around.log),
             }
         )
         if options.json:
-            out.write(outcome.model_dump_json(indent=2) + "\n")
+            around.out.write(outcome.model_dump_json(indent=2) + "\n")
         else:
-            show_deployment(outcome, out, quiet=options.quiet)
+            show_deployment(outcome, around.out, quiet=options.quiet)
     return outcome.exit_code
 
 
@@ -77,7 +67,7 @@ def prepare(use_case: UseCase, options: argparse.Namespace, view: LiveView) -> s
 
 
 def train_first(
-    use_case: UseCase, options: argparse.Namespace, view: LiveView, home: Home, log: Path
+    use_case: UseCase, options: argparse.Namespace, around: session.Session
 ) -> TrainingOutcome | None:
     """Train where there is no champion and ``--train-if-needed`` asks for it, else return None."""
     from steps.promotion.champion import open_registry
@@ -88,8 +78,8 @@ def train_first(
 
     started = time.monotonic()
     run_name = f"train-{use_case.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    run, stack_name = training_run.execute(use_case, options, view, run_name)
-    outcome = training_run.conclude(use_case, run, view, home, log)
+    run, stack_name = training_run.execute(use_case, options, around.view, run_name)
+    outcome = training_run.conclude(use_case, run, around)
     seconds = time.monotonic() - started
     return outcome.model_copy(update={"stack": stack_name, "seconds": seconds})
 
@@ -105,11 +95,6 @@ def execute(use_case: UseCase, view: LiveView, run_name: str) -> tuple[Deploymen
         )
     report: DeploymentReport = run.steps["record_deployment"].regular_outputs["deployment"].load()
     return report, run.name
-
-
-def conclude(report: DeploymentReport, view: LiveView, home: Home) -> DeploymentOutcome:
-    """Word what the run ended with."""
-    return DeploymentOutcome.of(report, view.durations)
 
 
 def run_undeploy(options: argparse.Namespace) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from zenml import pipeline
 from zenml.enums import ExecutionMode
 
@@ -18,6 +20,12 @@ from steps.monitoring.window import decide_window, find_champion, observe_window
 )
 def monitor(use_case: UseCase, seconds: float | None = None) -> None:
     """Judge the newest window of one use case, and say what is to be done."""
+    judge_newest_window(use_case, seconds)
+
+
+def judge_newest_window(use_case: UseCase, seconds: float | None = None) -> Any:
+    """Observe a window of the champion's, decide, and return it as pipelines pass it on."""
     model = find_champion(use_case)
     observed, figures = observe_window(model, use_case, seconds)
-    decide_window(observed, figures, use_case)
+    window, _ = decide_window(observed, figures, use_case)
+    return window

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,47 +16,42 @@ from evergreen.monitoring.display import show_monitoring
 from evergreen.monitoring.evidently_report import EvidentlyFigures
 from evergreen.monitoring.history import MonitoredWindow
 from evergreen.monitoring.outcome import MonitoringOutcome
-from evergreen.paths import Home
-from evergreen.terminal import LiveView, redirected_output
+from evergreen.terminal import LiveView
 from evergreen.use_case import load_use_case
 from pipelines import session
 
 LOG = "log"  # what --window calls the prediction log
+JUDGING = "two at once would judge the same rows."
 
 
 def run_monitoring(options: argparse.Namespace) -> int:
     """Judge one window and return the exit code that its decision calls for."""
-    started = time.monotonic()
     asked = asked_span(options.since)
     use_case = load_use_case(Path(options.config), [*options.overrides, *overrides(options)])
     if asked is not None and use_case.monitoring.source is not None:
         raise InputError("--since goes with the prediction log; a table is judged as a whole.")
-    home = Home.locate()
-    session.prepare_environment()
-    session.prepare_home(home)
-    run_name = f"monitor-{use_case.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-    tag = f"monitor-{use_case.name}"
-    log = home.logs / f"{run_name}.log"
-    with ExitStack() as stack:
-        stack.enter_context(session.exclusive(home, tag, "two at once would judge the same rows."))
-        stack.callback(session.sweep_scratch, home)
-        out, err = stack.enter_context(redirected_output(None if options.verbose else log))
-        view = LiveView(err, enabled=not (options.quiet or options.json or options.verbose))
-        with view:
-            window, figures, stack_name = execute(use_case, options, view, run_name, tag, asked)
+    tag = lock_name(use_case)
+    with session.running(options, tag, tag, JUDGING) as around:
+        with around.view as view:
+            window, figures, stack_name = execute(use_case, options, view, around.name, tag, asked)
         outcome = MonitoringOutcome.of(
             window,
             figures,
             stack=stack_name,
-            zenml_run=run_name,
-            log=str(log),
-            total_seconds=time.monotonic() - started,
+            zenml_run=around.name,
+            log=str(around.log),
+            total_seconds=around.seconds,
         )
         if options.json:
-            out.write(outcome.model_dump_json(indent=2) + "\n")
+            around.out.write(outcome.model_dump_json(indent=2) + "\n")
         else:
-            show_monitoring(outcome, out, quiet=options.quiet)
+            show_monitoring(outcome, around.out, quiet=options.quiet)
     return outcome.exit_code
+
+
+def lock_name(use_case: UseCase) -> str:
+    """Return the name of the lock that whoever judges windows of a use case holds."""
+    return f"monitor-{use_case.name}"
 
 
 def asked_span(text: str | None) -> timedelta | None:

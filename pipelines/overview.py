@@ -15,6 +15,7 @@ PIPELINES = {
     "batch": "From a table and a champion to a prediction for every row.",
     "monitor": "From a window of what the champion saw to a decision.",
     "retrain": "From labelled predictions to a judged challenger of the champion.",
+    "continuous": "One turn of the loop: monitor, decide, and do what that asks for.",
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from zenml import pipeline
 from zenml.enums import ExecutionMode
 
@@ -21,10 +23,15 @@ from steps.monitoring.retraining import select_training_rows, split_by_recency
 )
 def retrain(use_case: UseCase, request: RetrainRequest, command: str) -> None:
     """Train on what came true lately; judge on the newest of it, against the champion."""
+    learn_anew(use_case, request, command)
+
+
+def learn_anew(use_case: UseCase, request: RetrainRequest, command: str) -> Any:
+    """Choose the rows, check and divide them, and make a challenger; return its registration."""
     today = str(request.until.date()) if use_case.data.expires_after else None
     raw_table, contract, selection = select_training_rows(use_case, request)
     table_quality, data_report = check_quality(raw_table, contract, use_case, today)
     training_rows, holdout_rows, data = split_by_recency(
         raw_table, contract, table_quality, data_report, selection, use_case
     )
-    make_challenger(training_rows, holdout_rows, data, data_report, use_case, command)
+    return make_challenger(training_rows, holdout_rows, data, data_report, use_case, command)

@@ -2,25 +2,74 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from filelock import FileLock, Timeout
 
 from evergreen.config import UseCase
 from evergreen.errors import InputError, UnreachableError
 from evergreen.paths import Home
+from evergreen.terminal import LiveView, redirected_output
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL_STACK = ROOT / "stacks" / "local.yaml"
+COMPETING = "two at once would compete for the same champion."
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a run of a pipeline has around it; ``out`` is the real standard output."""
+
+    home: Home
+    name: str  # of the run, and of its log
+    log: Path
+    out: TextIO
+    view: LiveView
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been under way."""
+        return time.monotonic() - self.started
+
+
+@contextmanager
+def running(
+    options: argparse.Namespace, name: str, lock: str, why: str = COMPETING
+) -> Iterator[Session]:
+    """Prepare the state folder, hold a lock, and send what libraries print to the run's log.
+
+    ``name`` is the run's, to which the moment is added. The view is the caller's to enter.
+
+    Raises
+    ------
+    UnreachableError
+        If the state folder cannot be written to, or another run holds the lock.
+    """
+    started = time.monotonic()
+    home = Home.locate()
+    prepare_environment()
+    prepare_home(home)
+    name = f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+    log = home.logs / f"{name}.log"
+    with ExitStack() as stack:
+        stack.enter_context(exclusive(home, lock, why))
+        stack.callback(sweep_scratch, home)
+        out, err = stack.enter_context(redirected_output(None if options.verbose else log))
+        view = LiveView(err, enabled=not (options.quiet or options.json or options.verbose))
+        yield Session(home, name, log, out, view, started)
 
 
 def prepare_environment() -> None:
@@ -57,9 +106,7 @@ def prepare_home(home: Home) -> None:
 
 
 @contextmanager
-def exclusive(
-    home: Home, name: str, why: str = "two at once would compete for the same champion."
-) -> Iterator[None]:
+def exclusive(home: Home, name: str, why: str = COMPETING) -> Iterator[None]:
     """Hold the lock ``name`` (of a use case); the operating system frees it when the process dies.
 
     Raises

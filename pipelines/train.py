@@ -45,8 +45,11 @@ def make_challenger(
     data_report: Any,
     use_case: UseCase,
     command: str,
-) -> None:
-    """Search, fit, evaluate, judge and register: what every training does with a split table."""
+) -> Any:
+    """Search, fit, evaluate, judge and register: what every training does with a split table.
+
+    Returns the registration, as pipelines pass it between steps.
+    """
     training = {
         "features": use_case.features,
         "training": use_case.training,
@@ -81,3 +84,4 @@ def make_challenger(
     )
     registration, _ = publish_challenger(bundle, facts, data_report)
     link_lineage(registration, facts)
+    return registration

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import time
-from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evergreen.config import UseCase
 from evergreen.errors import ExitCode
 from evergreen.outcome import CandidateSummary, TrainingOutcome
-from evergreen.paths import Home
-from evergreen.terminal import LiveView, redirected_output, show_training
+from evergreen.terminal import LiveView, show_training
 from evergreen.use_case import load_use_case
 from pipelines import session
 from pipelines.alerting import telling
@@ -28,28 +24,16 @@ if TYPE_CHECKING:
 
 def run_training(options: argparse.Namespace) -> int:
     """Train one use case and return the exit code that its verdict calls for."""
-    started = time.monotonic()
     use_case = load_use_case(Path(options.config), options.overrides)
-    home = Home.locate()
-    session.prepare_environment()
-    session.prepare_home(home)
-    run_name = f"train-{use_case.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    log = home.logs / f"{run_name}.log"
-    with ExitStack() as stack:
-        stack.enter_context(session.exclusive(home, use_case.name))
-        stack.callback(session.sweep_scratch, home)
-        out, err = stack.enter_context(redirected_output(None if options.verbose else log))
-        view = LiveView(err, enabled=not (options.quiet or options.json or options.verbose))
-        with view:
-            run, stack_name = execute(use_case, options, view, run_name)
-            outcome = conclude(use_case, run, view, home, log)
-        outcome = outcome.model_copy(
-            update={"stack": stack_name, "seconds": time.monotonic() - started}
-        )
+    with session.running(options, f"train-{use_case.name}", use_case.name) as around:
+        with around.view as view:
+            run, stack_name = execute(use_case, options, view, around.name)
+            outcome = conclude(use_case, run, around)
+        outcome = outcome.model_copy(update={"stack": stack_name, "seconds": around.seconds})
         if options.json:
-            out.write(outcome.model_dump_json(indent=2) + "\n")
+            around.out.write(outcome.model_dump_json(indent=2) + "\n")
         else:
-            show_training(outcome, out, quiet=options.quiet)
+            show_training(outcome, around.out, quiet=options.quiet)
     return outcome.exit_code
 
 
@@ -87,7 +71,7 @@ def reproduction(options: argparse.Namespace, pipeline: str = "train") -> str:
 
 
 def conclude(
-    use_case: UseCase, run: PipelineRunResponse, view: LiveView, home: Home, log: Path
+    use_case: UseCase, run: PipelineRunResponse, around: session.Session
 ) -> TrainingOutcome:
     """Gather what the run ended with from its artifacts."""
     outputs = {
@@ -97,9 +81,8 @@ def conclude(
     }
     facts: TrainingFacts = outputs["facts"].load()
     registration: Registration = outputs["registration"].load()
-    reports = {
-        path.stem: str(path) for path in sorted(home.run_reports(use_case.name, run.name).glob("*"))
-    }
+    folder = around.home.run_reports(use_case.name, run.name)
+    reports = {path.stem: str(path) for path in sorted(folder.glob("*"))}
     steps = list(run.steps.values())
     return TrainingOutcome(
         use_case=use_case.name,
@@ -119,7 +102,7 @@ def conclude(
         data_fingerprint=facts.data.fingerprint,
         reports=reports,
         artifacts={name: artifact.uri for name, artifact in sorted(outputs.items())},
-        durations=view.durations,
+        durations=around.view.durations,
         seconds=0.0,
         steps=len(steps),
         cached_steps=sum(step.status.value == "cached" for step in steps),
@@ -127,7 +110,7 @@ def conclude(
         zenml_run=run.name,
         mlflow_run=registration.run_id,
         mlflow_uri=session.tracking_uri(),
-        log=str(log),
+        log=str(around.log),
     )
 
 

@@ -76,6 +76,10 @@ class Answers:
     version: str | None
 
 
+class KeyRefusedError(RefusedError):
+    """An API asks for a key that was not given, or not for this."""
+
+
 def api_health(url: str) -> Health | None:
     """Return what the contract API at an address says of itself, or None where there is none."""
     try:
@@ -153,7 +157,8 @@ def _post(url: str, body: Any, headers: Mapping[str, str]) -> httpx.Response:
     except httpx.HTTPError as error:
         raise UnreachableError(f"{url} does not answer: {error or type(error).__name__}") from error
     if response.status_code != 200:
-        raise RefusedError(
+        refused = KeyRefusedError if response.status_code in (401, 403) else RefusedError
+        raise refused(
             f"{url} refuses the golden rows (status {response.status_code}): "
             f"{response.text.strip()[:500]}"
         )

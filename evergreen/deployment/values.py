@@ -85,3 +85,12 @@ class DeploymentReport(Value):
     def changed(self) -> bool:
         """Whether anything is otherwise than before."""
         return any(deployment.changed for deployment in self.deployments)
+
+
+class ServingCheck(Value):
+    """Whether everything that serves answers as the champion does."""
+
+    status: Literal["verified", "failed", "nothing_serves"]
+    version: str  # of the champion
+    checks: tuple[Check, ...] = ()
+    message: str

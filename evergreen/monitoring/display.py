@@ -48,14 +48,7 @@ def show_monitoring(outcome: MonitoringOutcome, stream: TextIO, *, quiet: bool =
         f"{outcome.stack!r}, {window.seconds or 0:.2f} s of it judging all rows[/dim]\n",
         soft_wrap=True,
     )
-    if window.verdict.columns:
-        console.print(_columns(window))
-    if window.verdict.columns or window.verdict.performance:
-        console.print(_families(window))
-    for one in window.quality:
-        console.print(Text(f"{one.severity}: {one.reason}.", "yellow"), soft_wrap=True)
-    for note in window.verdict.notes:
-        console.print(Text(note, "dim"), soft_wrap=True)
+    show_findings(window, console)
     console.print(Text.assemble("\n", word, "  ", advice(window.action)), soft_wrap=True)
     for reason in window.decision.reasons:
         console.print(f"  {reason.rstrip('.')}.", markup=False, soft_wrap=True)
@@ -69,6 +62,18 @@ def show_monitoring(outcome: MonitoringOutcome, stream: TextIO, *, quiet: bool =
     lines = [(titles.get(name, name), page) for name, page in outcome.reports.items()]
     for title, where in (*lines, ("Log", outcome.log)):
         console.print(f"  [dim]{title:<12}[/dim] {escape(where)}", soft_wrap=True)
+
+
+def show_findings(window: MonitoredWindow, console: Console) -> None:
+    """Print the tests of a window, its quality, and what there is to note."""
+    if window.verdict.columns:
+        console.print(_columns(window))
+    if window.verdict.columns or window.verdict.performance:
+        console.print(_families(window))
+    for one in window.quality:
+        console.print(Text(f"{one.severity}: {one.reason}.", "yellow"), soft_wrap=True)
+    for note in window.verdict.notes:
+        console.print(Text(note, "dim"), soft_wrap=True)
 
 
 def _columns(window: MonitoredWindow) -> Table:

@@ -127,8 +127,9 @@ class ObservedWindow(Value):
 class MonitoredWindow(ObservedWindow):
     """One row of the history.
 
-    ``turn`` is the newest word on the retraining that it led to: None where none was begun, and
-    ``new_version`` what came of it. ``labelled`` and ``loss`` grow with labels that come late.
+    ``turn`` is the newest word on the retraining (or rollback) that it led to: None where none was
+    begun, ``runs`` the ZenML runs that worked on it, and ``new_version`` what came of it.
+    ``labelled`` and ``loss`` grow with labels that come late.
     """
 
     id: int | None = None  # given by the database
@@ -138,6 +139,7 @@ class MonitoredWindow(ObservedWindow):
     turn: Turn | None = None
     turn_time: datetime | None = None
     new_version: str | None = None
+    runs: tuple[str, ...] = ()
 
     @property
     def action(self) -> Action:
@@ -233,9 +235,10 @@ class MonitoringHistory(Database):
     def record_turn(
         self, window: int, turn: Turn, *, version: str | None = None, note: str | None = None
     ) -> None:
-        """Note that the retraining that a window led to was begun, or what became of it.
+        """Note that the turn of a window was begun, or what became of it.
 
-        ``version`` is that of the model it made.
+        ``version`` is that of the champion which came of it. The ``note`` of a beginning is the
+        name of the run.
         """
         self._update(window, kind=turn, version=version, note=note)
 
@@ -340,6 +343,8 @@ def _window(row: Mapping[str, Any], updates: Sequence[sa.RowMapping]) -> Monitor
             values["turn"] = update["kind"]
             values["turn_time"] = _utc(update["time"])
             values["new_version"] = update["version"]
+            if update["kind"] == "started" and update["note"]:
+                values["runs"] = (*values.get("runs", ()), update["note"])
     return MonitoredWindow(**values)
 
 

@@ -43,20 +43,27 @@ class MonitoringOutcome(Value):
     ) -> MonitoringOutcome:
         """Bring it together: what calls for an act is exit code 1, so that cron tells somebody."""
         acts = window.action not in ("none", "watch")
-        pages = {"univariate": univariate.page}
-        if window.report is not None:
-            pages["window"] = f"{window.report}/window.html"
-            pages["decision"] = f"{window.report}/decision.html"
-            pages["monitoring"] = str(monitoring_page_of(Home.locate(), window.use_case))
+        drawn = {} if univariate.page is None else {"univariate": univariate.page}
         return cls(
             status=window.action,
             message=message(window),
             exit_code=ExitCode.REFUSED if acts else ExitCode.DONE,
             window=window,
             univariate=univariate,
-            reports={name: page for name, page in pages.items() if page is not None},
+            reports={**drawn, **window_pages(window)},
             **facts,
         )
+
+
+def window_pages(window: MonitoredWindow) -> dict[str, str]:
+    """Return the pages on a window and on all of them, by name."""
+    if window.report is None:
+        return {}
+    return {
+        "window": f"{window.report}/window.html",
+        "decision": f"{window.report}/decision.html",
+        "monitoring": str(monitoring_page_of(Home.locate(), window.use_case)),
+    }
 
 
 def message(window: MonitoredWindow) -> str:

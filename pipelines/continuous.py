@@ -1,0 +1,58 @@
+"""One turn of the loop: from what the champion saw to what serves next."""
+
+from __future__ import annotations
+
+from zenml import pipeline
+from zenml.enums import ExecutionMode
+
+from evergreen.config import UseCase
+from evergreen.deployment.values import ServingCheck
+from evergreen.monitoring.turns import (
+    Task,
+    failed_in_service,
+    settled_by,
+    settled_by_way_back,
+    why_back,
+)
+from pipelines.monitor import judge_newest_window
+from pipelines.retrain import learn_anew
+from steps.deployment.serving_check import verify_serving
+from steps.monitoring.turn import (
+    begin_turn,
+    conclude_turn,
+    guard_promotion,
+    roll_back_champion,
+    take_up_turn,
+)
+
+
+@pipeline(
+    name="continuous",
+    dynamic=True,
+    enable_step_logs=False,
+    enable_pipeline_logs=False,
+    enable_heartbeat=False,
+    execution_mode=ExecutionMode.FAIL_FAST,
+)
+def continuous(use_case: UseCase, command: str) -> None:
+    """Guard, take up what was left or judge the newest window, and do what that asks for."""
+    guarded = guard_promotion(use_case)
+    task = before = take_up_turn(guarded, use_case)
+    if before.load().kind == "observe":
+        task = begin_turn(judge_newest_window(use_case), before, use_case)
+
+    todo: Task = task.load()
+    settled = todo.settled
+    if todo.kind == "retrain" and todo.request is not None:
+        settled = settled_by(learn_anew(use_case, todo.request, command).load())
+    elif todo.kind == "roll_back":
+        settled = settled_by_way_back(roll_back_champion(use_case, why_back(todo)).load())
+
+    serving = None
+    if guarded.load().rolled_back or (settled is not None and settled.outcome == "promoted"):
+        serving = verify_serving(use_case)
+        check: ServingCheck = serving.load()
+        if check.status == "failed" and settled is not None:
+            settled = failed_in_service(settled, roll_back_champion(use_case, check.message).load())
+    if settled is not None:
+        conclude_turn(task, settled, serving, use_case)

@@ -1,0 +1,170 @@
+"""``--pipeline continuous``: everything around one turn of the loop."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evergreen.config import UseCase
+from evergreen.errors import UnreachableError
+from evergreen.faults import as_product_error
+from evergreen.monitoring.history import MonitoringHistory
+from evergreen.monitoring.lease import Held
+from evergreen.monitoring.outcome import window_pages
+from evergreen.monitoring.turn_display import show_turn
+from evergreen.monitoring.turn_outcome import (
+    TurnFacts,
+    TurnOutcome,
+    exit_code_of,
+    message_of,
+    status_of,
+)
+from evergreen.monitoring.turns import settled
+from evergreen.promotion.registry import Registry
+from evergreen.use_case import load_use_case
+from pipelines import session
+from pipelines.alerting import telling
+from pipelines.decision_session import open_registry
+from pipelines.monitoring_run import JUDGING, lock_name
+from pipelines.retraining_run import leased
+from pipelines.training_run import conclude, reproduction
+
+if TYPE_CHECKING:
+    from zenml.models import PipelineRunResponse
+
+
+def run_continuous(options: argparse.Namespace) -> int:
+    """Take one turn: monitor, decide, and do what that asks for; return its exit code.
+
+    What a killed turn left is finished instead.
+
+    Raises
+    ------
+    InputError
+        If the use case cannot be read, or has no champion yet.
+    RefusedError
+        If a quality check says no to the rows of a retraining.
+    UnreachableError
+        If another turn is under way, or something that is needed does not answer.
+    """
+    use_case = load_use_case(Path(options.config), options.overrides)
+    with (
+        session.running(options, f"continuous-{use_case.name}", use_case.name) as around,
+        session.exclusive(around.home, lock_name(use_case), JUDGING),
+        leased(around.home, use_case) as held,
+    ):
+        with around.view:
+            run, stack_name, champion = execute(use_case, options, around, held)
+            facts = gather(use_case, run, around)
+        status = status_of(facts)
+        outcome = TurnOutcome(
+            use_case=use_case.name,
+            status=status,
+            message=message_of(facts),
+            exit_code=exit_code_of(status, facts),
+            taken_up=facts.before.kind != "observe",
+            champion=champion,
+            guard=facts.guarded.verdict,
+            window=facts.window,
+            training=facts.training,
+            serving=facts.serving,
+            ways_back=facts.ways_back,
+            reports=reports_of(facts),
+            durations=around.view.durations,
+            seconds=around.seconds,
+            stack=stack_name,
+            zenml_run=run.name,
+            log=str(around.log),
+        )
+        if options.json:
+            around.out.write(outcome.model_dump_json(indent=2) + "\n")
+        else:
+            show_turn(outcome, around.out, quiet=options.quiet)
+    return outcome.exit_code
+
+
+def execute(
+    use_case: UseCase, options: argparse.Namespace, around: session.Session, held: Held
+) -> tuple[PipelineRunResponse, str, str]:
+    """Run the pipeline to its end; return the run, the stack's name, and the champion's version."""
+    around.view.show("Start ZenML")
+    session.start_zenml()
+    stack_name = session.ensure_stack(options.stack)
+    registry = open_registry(around.home)
+    session.prepare_tracking(use_case)
+    session.mend_stale_runs(use_case)
+
+    from pipelines.continuous import continuous
+    from steps.announcements import listening
+
+    configured = continuous.with_options(
+        run_name=around.name,
+        enable_cache=False if options.no_cache else None,
+        settings=session.tracking_settings(use_case),
+        tags=[use_case.name],
+    )
+    command = reproduction(options, "continuous")
+    held.require()
+    with (
+        listening(around.view.show),
+        closing(MonitoringHistory(around.home.database_url)) as history,
+        telling(use_case, "retraining_failed", "A turn of the loop"),
+        failures_noted(history, registry, use_case, around),
+    ):
+        run = configured(use_case, command)
+    champion = registry.champion(use_case.name)
+    return run, stack_name, "" if champion is None else champion.version
+
+
+@contextmanager
+def failures_noted(
+    history: MonitoringHistory, registry: Registry, use_case: UseCase, around: session.Session
+) -> Iterator[None]:
+    """Close the turn that fails in the block, unless the gate had its say.
+
+    Open stays what was interrupted, or what something unreachable broke off: the next turn takes
+    it up.
+    """
+    try:
+        yield
+    except Exception as error:
+        known = as_product_error(error, str(around.home.root))
+        if not isinstance(known, UnreachableError):
+            entries = registry.log.entries(use_case.name)
+            for window in history.open_turns(use_case.name):
+                mine = around.name in window.runs and settled(entries, window) is None
+                if mine and window.id is not None:
+                    history.record_turn(window.id, "failed", note=str(known or error))
+        raise
+
+
+def gather(use_case: UseCase, run: PipelineRunResponse, around: session.Session) -> TurnFacts:
+    """Return what the steps of a run gave."""
+    steps = dict(run.steps)
+    found: dict[str, Any] = {}
+    for step, output in (
+        ("guard_promotion", "guarded"),
+        ("take_up_turn", "left_over"),
+        ("begin_turn", "task"),
+        ("decide_window", "window"),
+        ("verify_serving", "serving"),
+    ):
+        if step in steps:
+            found[output] = steps[step].regular_outputs[output].load()
+    before = found.pop("left_over")
+    ways = [step for name, step in sorted(steps.items()) if name.startswith("roll_back_champion")]
+    return TurnFacts(
+        **{"task": before, **found},
+        before=before,
+        training=conclude(use_case, run, around) if "publish_challenger" in steps else None,
+        ways_back=tuple(step.regular_outputs["way_back"].load() for step in ways),
+    )
+
+
+def reports_of(facts: TurnFacts) -> dict[str, str]:
+    """Return the pages that a turn wrote, by name."""
+    pages = {} if facts.window is None else window_pages(facts.window)
+    return {**pages, **(facts.training.reports if facts.training is not None else {})}
