@@ -1,4 +1,4 @@
-"""Batch scoring by the command line, killed in the middle and run again: no row twice or missing."""
+"""Batch scoring by the command line, killed in the middle: no row is there twice or missing."""
 
 from __future__ import annotations
 
