@@ -11,6 +11,7 @@ import json
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Final, Self
 
 import numpy as np
@@ -191,9 +192,7 @@ class WindowCounter:
 
     def count(self, batches: Iterable[pa.RecordBatch | pa.Table]) -> WindowProfile:
         """Profile a window; batches are read one after the other and not kept."""
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-        with threadpool_limits(1, user_api="blas"):  # for products this small, threads only wait
+        with _libraries().limit(limits=1, user_api="blas"):  # in products this small, threads wait
             return self._count(batches)
 
     def _count(self, batches: Iterable[pa.RecordBatch | pa.Table]) -> WindowProfile:
@@ -261,6 +260,14 @@ def reconstruction_errors(
     whole = np.einsum("ij,ij->i", standard, standard, dtype=np.float64)
     part = np.einsum("ij,ij->i", within, within, dtype=np.float64)
     return np.sqrt(np.maximum(whole - part, 0.0))
+
+
+@cache
+def _libraries() -> Any:
+    """Return the loaded libraries that have threads; to find them takes longer than a window."""
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()
 
 
 def _names(kind: Any) -> tuple[str, ...]:
