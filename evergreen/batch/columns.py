@@ -164,7 +164,7 @@ def _encoded(column: pa.Array) -> tuple[npt.NDArray[np.int64], list[Any]]:
     if not pa.types.is_dictionary(column.type):
         try:
             column = column.dictionary_encode()
-        except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        except pa.ArrowNotImplementedError:  # nested values: each counts as distinct
             values = column.to_pylist()
             return np.arange(len(values)), values
     levels = [None if level != level else level for level in column.dictionary.to_pylist()]  # noqa: PLR0124

@@ -334,6 +334,6 @@ def _as_type(column: pa.ChunkedArray, kind: Any, name: str) -> pa.ChunkedArray:
 def _as_texts(column: pa.ChunkedArray) -> pa.Array:
     try:
         return pc.cast(column, pa.string()).combine_chunks()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes that are no text, nested values
         texts = [None if value is None else str(value) for value in column.to_pylist()]
         return as_array(texts).cast(pa.string())
