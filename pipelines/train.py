@@ -61,7 +61,7 @@ def make_challenger(
     challenger, baseline = fit_challenger(training_rows, data, search, **training)
 
     champion = find_champion(data, use_case)
-    evaluations, explanation, predictions = evaluate_on_holdout(
+    predictions, evaluations, explanation = evaluate_on_holdout(
         challenger, baseline, champion, holdout_rows, data, search, use_case.evaluation, seed
     )
     verdict = judge_challenger(

@@ -19,7 +19,7 @@ CodeArray = npt.NDArray[np.uint16]
 
 QUANTILES = 513  # values kept of a number column
 CELLS = 16_384  # of the table that finds a bin's neighbourhood
-CHUNK = 16_384  # values that are searched at once, so that they stay in the processor's cache
+CHUNK = 32_768  # values that are searched at once, so that they stay in the processor's cache
 STEPS = 2  # grid points within one cell that are searched without branching
 MISSING = 65_535  # code of a missing value; of a category: also of none
 
@@ -64,11 +64,11 @@ class Grid:
 
         return np.asarray(ndtri(np.clip(middle, edge, 1 - edge)), dtype=np.float32)
 
-    def _codes(self, values: FloatArray) -> npt.NDArray[np.int32]:
+    def _codes(self, values: FloatArray) -> IntArray:
         finite = np.isfinite(values)
         whole = bool(finite.all())
         if len(self.points) == 0:
-            return np.where(finite, 0, MISSING).astype(np.int32)
+            return np.where(finite, 0, MISSING).astype(np.int64)
         plain = values if whole else np.where(finite, values, self.points[0])
         codes = self._search(plain)
         equal = self._padded.take(codes) == plain
@@ -78,13 +78,16 @@ class Grid:
             codes[~finite] = MISSING
         return codes
 
-    def _search(self, values: FloatArray) -> npt.NDArray[np.int32]:
-        """Return the number of grid points below each value."""
+    def _search(self, values: FloatArray) -> IntArray:
+        """Return the number of grid points below each value.
+
+        Indices are as wide as NumPy looks up by, so that none is converted at each table.
+        """
         with np.errstate(over="ignore", invalid="ignore"):
             place = values - self._low
             place *= self._scale
         np.clip(place, 0, CELLS + 1, out=place)
-        cell = place.astype(np.int32)
+        cell = place.astype(np.int64)
         index = self._first.take(cell)
         # Rounding is monotone, so points in lower cells are below and those in higher cells above.
         for _ in range(STEPS):
@@ -94,19 +97,19 @@ class Grid:
             index[crowded] = np.searchsorted(self.points, values[crowded], side="left")
         return index
 
-    def _table(self) -> tuple[float, float, npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    def _table(self) -> tuple[float, float, IntArray, npt.NDArray[np.bool_]]:
         """Cell 0 is below the central points, the last one above; both may be crowded."""
         count = len(self.points)
         if count == 0:
-            return 0.0, 0.0, np.zeros(CELLS + 2, np.int32), np.zeros(CELLS + 2, np.bool_)
+            return 0.0, 0.0, np.zeros(CELLS + 2, np.int64), np.zeros(CELLS + 2, np.bool_)
         low, high = self.points[count // 100], self.points[-1 - count // 100]
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             scale = CELLS / (high - low)
             usable = bool(np.isfinite(scale) and scale > 0)
             low, scale = (low, scale) if usable else (0.0, 0.0)
-            cells = np.clip((self.points - low) * scale, 0, CELLS + 1).astype(np.int32)
+            cells = np.clip((self.points - low) * scale, 0, CELLS + 1).astype(np.int64)
         occupied = np.bincount(cells, minlength=CELLS + 2)
-        first = (np.cumsum(occupied) - occupied).astype(np.int32)
+        first = np.cumsum(occupied) - occupied
         return float(low), float(scale), first, occupied > STEPS
 
 

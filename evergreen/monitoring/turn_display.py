@@ -31,6 +31,8 @@ _TITLES: Final = {
     "decision": "Decision",
     "monitoring": "All windows",
     "training": "Training",
+    "data": "Data report",
+    "card": "Model card",
 }
 
 

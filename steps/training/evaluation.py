@@ -34,9 +34,10 @@ def evaluate_on_holdout(
     evaluation: EvaluationConfig,
     seed: int,
 ) -> tuple[
+    # First: in a dynamic pipeline ZenML counts outputs with a materializer of their own first.
+    Annotated[Dataset, "predictions"],
     Annotated[Evaluations, "evaluations"],
     Annotated[Explanation, "explanation"],
-    Annotated[Dataset, "predictions"],
 ]:
     """Score challenger, baseline and champion, as whole pipelines, on the same rows."""
     announce("Evaluate on the holdout")
@@ -56,13 +57,13 @@ def evaluate_on_holdout(
         arms_to_frame(arms), scratch_file("predictions.parquet"), "holdout predictions"
     )
     return (
+        predictions,
         Evaluations(
             challenger=results["challenger"],
             baseline=results["baseline"],
             champion=results.get("champion"),
         ),
         explanation,
-        predictions,
     )
 
 
