@@ -27,7 +27,8 @@ def read_parquet(source: ParquetSource, environment: Environment) -> pd.DataFram
     Raises
     ------
     InputError
-        Nothing matches, a file is damaged, or two files differ in their columns or types.
+        Nothing matches, a file is damaged, two files differ in their columns or types, or a text
+        is none.
     UnreachableError
         The file system does not let a file be read.
     """
@@ -45,6 +46,7 @@ def read_parquet(source: ParquetSource, environment: Environment) -> pd.DataFram
         table = ds.dataset(names, schema=pa.schema([*schema, *folders]), **layout).to_table()
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise InputError(f"{path}: a Parquet file is damaged: {error}") from error
+    require_text(table, str(path))
     # pandas' own metadata is ignored: it would turn columns into an index.
     frame = table.to_pandas(ignore_metadata=True, date_as_object=False)
     kept = [name for name in frame.columns if not name.startswith(UNNAMED_INDEX)]
@@ -70,6 +72,25 @@ def matching_files(path: Path) -> list[Path]:
         return found
     require_file(path)
     return [path]
+
+
+def require_text(table: pa.Table, where: str) -> None:
+    """Check that text is text: Parquet takes any bytes for it.
+
+    Raises
+    ------
+    InputError
+        If a column holds bytes that are no UTF-8.
+    """
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if not pa.types.is_string(_plain(column.type)):
+            continue
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise InputError(
+                f"{where}: column {name!r} is declared as text, but holds bytes that are no UTF-8"
+            ) from error
 
 
 def _hidden(relative: Path) -> bool:

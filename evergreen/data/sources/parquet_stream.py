@@ -13,7 +13,12 @@ import pyarrow.parquet as pq
 from evergreen.data.source_config import ParquetSource
 from evergreen.data.sources.environment import Environment
 from evergreen.data.sources.files import KEY, unreadable
-from evergreen.data.sources.parquet_source import UNNAMED_INDEX, common_schema, matching_files
+from evergreen.data.sources.parquet_source import (
+    UNNAMED_INDEX,
+    common_schema,
+    matching_files,
+    require_text,
+)
 from evergreen.data.sources.streams import TableStream, stamp, without_rows
 from evergreen.data.sources.tidy import column_names
 from evergreen.errors import InputError
@@ -76,7 +81,9 @@ def _pieces(file: Path, columns: Sequence[str], start: int, rows: int) -> Iterat
                 start -= opened.metadata.row_group(groups.pop(0)).num_rows
             batches = opened.iter_batches(rows, groups, list(columns), use_threads=False)
             pieces = (pa.Table.from_batches([batch]).select(list(columns)) for batch in batches)
-            yield from without_rows(pieces, start)
+            for piece in without_rows(pieces, start):
+                require_text(piece, str(file))
+                yield piece
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise InputError(f"{file}: the Parquet file is damaged: {error}") from error
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from evergreen.data.source_config import ParquetSource
 from evergreen.data.sources import read_source
+from evergreen.data.sources.streams import open_stream
 from evergreen.errors import InputError
 
 
@@ -100,3 +103,25 @@ def test_what_is_not_there_is_named(tmp_path):
     _write(tmp_path / "none.parquet", a=[])
     with pytest.raises(InputError, match="no rows"):
         _read(tmp_path / "none.parquet")
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path):
+    """By both ways of reading, in one piece and piece by piece."""
+    source = ParquetSource(path=str(tmp_path / "odd.parquet"))
+    words = pa.array(["Oslo", "Rome"]).buffers()
+    for last, damaged in ((b"Rome", False), (b"\xff\xfeme", True)):
+        buffers = [None, words[1], pa.py_buffer(b"Oslo" + last)]
+        pq.write_table(
+            pa.table({"city": pa.Array.from_buffers(pa.string(), 2, buffers)}), source.path
+        )
+        for read in (read_source, read_in_pieces):
+            if not damaged:
+                assert len(read(source)) == 2
+                continue
+            with pytest.raises(InputError, match=r"odd.parquet: column 'city' .* no UTF-8"):
+                read(source)
+
+
+def read_in_pieces(source: ParquetSource) -> pa.Table:
+    stream = open_stream(source, piece_rows=1)
+    return pa.concat_tables(stream.read(stream.names, 0))
