@@ -54,6 +54,13 @@ class ServingConfig(Value):
         67_108_864, ge=1024, description="Bytes of one batch request (64 MiB)."
     )
     batch_rows: int = Field(100_000, ge=1, description="Rows of one batch request.")
+    micro_batch: int = Field(
+        64,
+        ge=1,
+        le=10_000,
+        description="Single rows that wait for a busy native model and are predicted at once. 1: "
+        "one by one.",
+    )
     rate_limit: float | None = Field(
         None, gt=0, description="Requests per second and key (without keys: per address)."
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from evergreen.serving.api.arm_metrics import ArmMetrics
+from evergreen.serving.api.micro_batching import MicroBatcher
 from evergreen.serving.api.plan import Plan, require_answer
 from evergreen.serving.api.shadow import Answered, Shadow
 from evergreen.serving.arms import CHALLENGER, CHALLENGER_FAILED, CHAMPION
@@ -77,6 +78,7 @@ class Predictor:
     ) -> None:
         self.holder, self.log, self.settings, self.metrics = holder, log, settings, metrics
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="predict")
+        self._batcher = MicroBatcher(self.in_thread, settings.micro_batch)
         self._last: Plan | None = None
         self.arm_metrics = ArmMetrics(holder, metrics.registry)
         metrics.add(self.arm_metrics)
@@ -102,11 +104,14 @@ class Predictor:
 
     async def one(self, call: Call, arms: Arms, plan: Plan, row: Row) -> Answer:
         """Predict one row and write it down; return when it may be acknowledged."""
-        answer = (
-            await self.in_thread(self.answer, call, arms, row.inputs)
-            if self._takes_a_thread(arms)
-            else self.answer(call, arms, row.inputs)
-        )
+        if not self._takes_a_thread(arms):
+            answer = self.answer(call, arms, row.inputs)
+        elif arms.challenger is None:
+            outputs = await self._batcher.predict(arms.champion.runtime, row.inputs)
+            require_answer(outputs)
+            answer = Answer(arms.champion, outputs)
+        else:
+            answer = await self.in_thread(self.answer, call, arms, row.inputs)
         self._keep_one(call, arms, plan, row, answer)
         if self.log.durable:
             await self.log.safe()
