@@ -6,7 +6,9 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
+
+from evergreen.errors import InputError
 
 DURATION = re.compile(r"([0-9]{1,9})\s*([smhdw])")
 
@@ -40,3 +42,20 @@ Duration = Annotated[
     ),
     AfterValidator(_positive_duration),
 ]
+
+
+def read_span(text: str, option: str) -> timedelta:
+    """Read the time span that an option of the command line gives.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    try:
+        return TypeAdapter(Duration).validate_python(text)
+    except ValidationError as error:
+        raise InputError(
+            f"{option} {text!r} is no time span; write a number and a unit, such as 90d, 6h, 30m "
+            "or 45s."
+        ) from error

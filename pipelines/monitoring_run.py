@@ -7,10 +7,8 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
 from evergreen.config import UseCase
-from evergreen.durations import Duration
+from evergreen.durations import read_span
 from evergreen.errors import InputError
 from evergreen.monitoring.display import show_monitoring
 from evergreen.monitoring.evidently_report import EvidentlyFigures
@@ -26,7 +24,7 @@ JUDGING = "two at once would judge the same rows."
 
 def run_monitoring(options: argparse.Namespace) -> int:
     """Judge one window and return the exit code that its decision calls for."""
-    asked = asked_span(options.since)
+    asked = None if options.since is None else read_span(options.since, "--since")
     use_case = load_use_case(Path(options.config), [*options.overrides, *overrides(options)])
     if asked is not None and use_case.monitoring.source is not None:
         raise InputError("--since goes with the prediction log; a table is judged as a whole.")
@@ -52,25 +50,6 @@ def run_monitoring(options: argparse.Namespace) -> int:
 def lock_name(use_case: UseCase) -> str:
     """Return the name of the lock that whoever judges windows of a use case holds."""
     return f"monitor-{use_case.name}"
-
-
-def asked_span(text: str | None) -> timedelta | None:
-    """Read ``6h``.
-
-    Raises
-    ------
-    InputError
-        If it is no time span.
-    """
-    if text is None:
-        return None
-    try:
-        return TypeAdapter(Duration).validate_python(text)
-    except ValidationError as error:
-        raise InputError(
-            f"--since {text!r} is no time span; write a number and a unit, such as 90d, 6h, 30m "
-            "or 45s."
-        ) from error
 
 
 def overrides(options: argparse.Namespace) -> list[str]:
