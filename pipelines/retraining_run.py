@@ -20,6 +20,7 @@ from evergreen.monitoring.turns import Settled, next_turn, request_of, settled
 from evergreen.outcome import TrainingOutcome
 from evergreen.paths import Home
 from evergreen.promotion.registry import Registry
+from evergreen.reporting.monitoring.files import write_pages
 from evergreen.terminal import LiveView, show_training
 from evergreen.use_case import load_use_case
 from pipelines import session
@@ -134,11 +135,13 @@ def recorded(
         decided = settled(registry.log.entries(use_case.name), window)
         if decided is None and not isinstance(known, UnreachableError):
             history.record_turn(number, "failed", note=str(known or error))
+            write_pages(Home.locate(), use_case.name)
         raise
     (outcome,) = done
     if outcome.status in ("promoted", "refused", "unchanged"):
         turn: Outcome = "promoted" if outcome.status == "promoted" else "refused"
         history.record_turn(number, turn, version=outcome.version, note=outcome.message)
+    write_pages(Home.locate(), use_case.name)
 
 
 def execute(

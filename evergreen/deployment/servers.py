@@ -16,11 +16,11 @@ import numpy.typing as npt
 from evergreen.data.contract import Contract
 from evergreen.errors import RefusedError, UnreachableError
 from evergreen.promotion.golden import PREDICTION, PROBABILITY, read_golden
+from evergreen.serving.log_tables import SMOKE_TEST
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
 PATIENCE: Final = 60.0  # seconds for an answer: a server's first one loads the model
-SMOKE_TEST: Final = "evergreen-smoke-test"  # the client's name for these requests
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from evergreen.monitoring.change_point import change_point
 from evergreen.monitoring.counts import LossSums
 from evergreen.monitoring.settings import MonitoringConfig
 from evergreen.monitoring.verdict import Family, WindowVerdict
+from evergreen.reporting.numbers import plural
 from evergreen.values import Value
 
 Action = Literal["none", "watch", "retrain", "rollback", "alert"]
@@ -153,7 +154,8 @@ def training_rows(config: MonitoringConfig, history: Sequence[PastWindow]) -> Tr
         max_rows=most,
         reason=(
             f"the mean loss rose from {found.before:.4g} to {found.after:.4g} "
-            f"{len(served) - found.position} windows ago; {rows} rows are labelled since then"
+            f"{plural(len(served) - found.position, 'window')} ago; {plural(rows, 'row')} labelled "
+            "since then"
         ),
     )
 
@@ -226,7 +228,8 @@ def _cooling(config: MonitoringConfig, history: Sequence[PastWindow]) -> str | N
     passed = len(history) - 1 - place
     if passed > config.cool_down:
         return None
-    return f"cooling down: the last retraining was {passed} windows ago, not {config.cool_down}"
+    ago = plural(passed, "window")
+    return f"cooling down: the last retraining was {ago} ago; it takes {config.cool_down}"
 
 
 def _capped(config: MonitoringConfig, history: Sequence[PastWindow], now: datetime) -> str | None:

@@ -14,7 +14,7 @@ from evergreen.data.contract import Contract
 from evergreen.promotion.canary_decision import Arm
 from evergreen.serving.arms import CHALLENGER, CHALLENGER_FAILED, CHAMPION
 from evergreen.serving.log_reading import reading
-from evergreen.serving.log_tables import PREDICTIONS, connect, moment, seconds, shown
+from evergreen.serving.log_tables import PREDICTIONS, connect, from_clients, moment, seconds, shown
 
 PART: Final = 10_000  # rows that are read at once
 _DECODE: Final = msgspec.json.Decoder().decode
@@ -91,6 +91,7 @@ class CanaryLog:
         return (
             PREDICTIONS.c.model == self._contract.use_case,
             PREDICTIONS.c.time >= moment(since.timestamp(), self._engine),
+            from_clients(),
         )
 
 

@@ -21,6 +21,7 @@ from sqlalchemy.exc import (
 
 from evergreen.errors import InputError
 
+SMOKE_TEST: Final = "evergreen-smoke-test"  # the name of requests that only try a server
 PATIENCE: Final = 5  # seconds to wait for a connection, or for another writer
 _DRIVERS: Final = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
 _METADATA: Final = sa.MetaData()
@@ -102,6 +103,14 @@ _POSTGRESQL: Final = {
         + _NEWER
     ),
 }
+
+
+def from_clients() -> sa.ColumnElement[bool]:
+    """Return the condition that a prediction answered a client, and was no deployment's trial.
+
+    The id of a request begins with the name that the client gave it, and a dot.
+    """
+    return sa.not_(PREDICTIONS.c.request_id.startswith(f"{SMOKE_TEST}.", autoescape=True))
 
 
 def connect(url: str, *, durable: bool = False) -> sa.Engine:

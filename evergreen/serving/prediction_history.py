@@ -18,7 +18,15 @@ import sqlalchemy as sa
 from evergreen.data.contract import Column, Contract
 from evergreen.serving.arms import SHADOW
 from evergreen.serving.log_reading import reading
-from evergreen.serving.log_tables import FEEDBACK, PREDICTIONS, connect, moment, seconds, shown
+from evergreen.serving.log_tables import (
+    FEEDBACK,
+    PREDICTIONS,
+    connect,
+    from_clients,
+    moment,
+    seconds,
+    shown,
+)
 
 Array = npt.NDArray[Any]
 PART: Final = 5000  # rows that are decoded at once
@@ -62,6 +70,8 @@ class Window:
 
 class PredictionHistory:
     """The predictions of one model in the log at a SQLAlchemy address.
+
+    The golden rows that a deployment tries a server with are left out: no client sent them.
 
     Raises
     ------
@@ -157,7 +167,7 @@ class PredictionHistory:
         version: str | None,
         arm: str | None,
     ) -> list[sa.ColumnElement[bool]]:
-        where = [PREDICTIONS.c.model == self.contract.use_case]
+        where = [PREDICTIONS.c.model == self.contract.use_case, from_clients()]
         if since is not None:
             where.append(PREDICTIONS.c.time >= moment(_unix(since), self._engine))
         if until is not None:

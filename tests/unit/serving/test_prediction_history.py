@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from evergreen.errors import UnreachableError
+from evergreen.serving.log_tables import SMOKE_TEST
 from evergreen.serving.prediction_history import PredictionHistory
 from evergreen.serving.prediction_log import PredictionLog
 from evergreen.serving.records import PredictionBatch, PredictionRecord
@@ -132,6 +133,13 @@ def test_labels_keep_their_types(write, history):
 def test_other_models_rows_are_not_read(write, history):
     write(record(0), model="ships")
     assert len(history.window()) == 0
+
+
+def test_what_a_deployment_tried_is_left_out(write, history):
+    trial, alike = f"{SMOKE_TEST}.12ab-1", f"{SMOKE_TEST}-of-mine.12ab-2"
+    write(record(0), record(1, request_id=trial), record(2, request_id=alike))
+    assert history.window().request_ids.tolist() == ["r000", alike]
+    assert history.count() == 2
 
 
 def test_redacted_columns_are_missing_and_named(write, history):
