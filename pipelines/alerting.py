@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -15,10 +15,13 @@ from evergreen.paths import Home
 
 
 @contextmanager
-def telling(use_case: UseCase, kind: Kind, what: str, *, refusals: bool = True) -> Iterator[None]:
+def telling(
+    use_case: UseCase, kind: Kind | Callable[[], Kind], what: str, *, refusals: bool = True
+) -> Iterator[None]:
     """Send an alert of ``kind`` where the block fails, one on slowness where it takes too long.
 
-    ``what`` names the run in a message (``The deployment``). The failure goes on as it was. An
+    ``kind`` may be a function, if only the failure tells. ``what`` names the run in a message
+    (``The deployment``). The failure goes on as it was. An
     interruption by a person is no failure; without ``refusals``, nor is what a gate or a quality
     check says, where a step tells that itself.
     """
@@ -33,13 +36,14 @@ def telling(use_case: UseCase, kind: Kind, what: str, *, refusals: bool = True) 
             raise
         reason = str(known) or type(known).__name__
         first = reason.splitlines()[0]
+        failed = kind() if callable(kind) else kind
         tell(
             Alert.of(
-                kind,
+                failed,
                 use_case.name,
                 f"{what} failed: {first}",
                 reason,
-                key=f"{kind} {what} {type(known).__name__}",
+                key=f"{failed} {what} {type(known).__name__}",
             ),
             use_case,
         )

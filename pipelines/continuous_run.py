@@ -8,10 +8,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evergreen.alerts.alert import Kind
 from evergreen.config import UseCase
 from evergreen.errors import UnreachableError
 from evergreen.faults import as_product_error
-from evergreen.monitoring.history import MonitoringHistory
+from evergreen.monitoring.history import MonitoredWindow, MonitoringHistory
 from evergreen.monitoring.lease import Held
 from evergreen.monitoring.outcome import window_pages
 from evergreen.monitoring.turn_display import show_turn
@@ -111,8 +112,8 @@ def execute(
     with (
         listening(around.view.show),
         closing(MonitoringHistory(around.home.database_url)) as history,
-        telling(use_case, "retraining_failed", "A turn of the loop"),
         failures_noted(history, registry, use_case, around),
+        telling(use_case, lambda: failed_at(history, use_case, around), "A turn of the loop"),
     ):
         run = configured(use_case, command)
     champion = registry.champion(use_case.name)
@@ -133,12 +134,28 @@ def failures_noted(
     except Exception as error:
         known = as_product_error(error, str(around.home.root))
         if not isinstance(known, UnreachableError):
+            window = turn_of(history, use_case, around)
             entries = registry.log.entries(use_case.name)
-            for window in history.open_turns(use_case.name):
-                mine = around.name in window.runs and settled(entries, window) is None
-                if mine and window.id is not None:
-                    history.record_turn(window.id, "failed", note=str(known or error))
+            if window is not None and window.id is not None and settled(entries, window) is None:
+                history.record_turn(window.id, "failed", note=str(known or error))
         raise
+
+
+def failed_at(history: MonitoringHistory, use_case: UseCase, around: session.Session) -> Kind:
+    """Return what kind of failure it is: of a retraining or rollback, or of what comes before."""
+    try:
+        begun = turn_of(history, use_case, around)
+    except UnreachableError:
+        begun = None
+    return "pipeline_failed" if begun is None else "retraining_failed"
+
+
+def turn_of(
+    history: MonitoringHistory, use_case: UseCase, around: session.Session
+) -> MonitoredWindow | None:
+    """Return the window whose turn this run has begun and not concluded."""
+    open_turns = history.open_turns(use_case.name)
+    return next((window for window in open_turns if around.name in window.runs), None)
 
 
 def gather(use_case: UseCase, run: PipelineRunResponse, around: session.Session) -> TurnFacts:

@@ -7,12 +7,14 @@ ZenML do not pile up, and a turn that dies takes nobody along.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor as ThreadPool
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +27,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from evergreen.alerts.alert import Alert
+from evergreen.alerts.sending import send
 from evergreen.config import UseCase
 from evergreen.errors import ExitCode
 from evergreen.paths import Home
@@ -125,10 +128,12 @@ class Loop:
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone=UTC,
         )
+        self._alerts = ThreadPool(1, thread_name_prefix="alerts")
         self._job: Job | None = None
 
     def start(self, trigger: BaseTrigger, *, at_once: bool) -> None:
         """Begin: with a turn now, or when the trigger says so first."""
+        logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # what it says is said here
         self._scheduler.add_listener(self._late, EVENT_JOB_MAX_INSTANCES)
         first = {"next_run_time": datetime.now(UTC)} if at_once else {}
         self._job = self._scheduler.add_job(self._turn, trigger, id="turn", **first)
@@ -144,6 +149,7 @@ class Loop:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGINT)
         self._scheduler.shutdown(wait=True)
+        self._alerts.shutdown(wait=True)
         say("Ended.")
 
     def _turn(self) -> None:
@@ -181,14 +187,14 @@ class Loop:
         return f"The next one begins at {due:%Y-%m-%d %H:%M:%S} UTC, in {in_words(left)}."
 
     def _tell(self, alert: Alert) -> None:
-        """Send an alert; ZenML is loaded for it only now, for the stack's alerter."""
-        try:
-            session.start_zenml()
-            from steps.alerting import tell
+        """Send an alert beside the turns: a target that does not answer holds nothing up."""
+        settings, url = self._use_case.alerts, Home.locate().database_url
 
-            tell(alert, self._use_case)
-        except Exception as error:
-            say(f"The alert {alert.title!r} could not be sent: {error}")
+        def deliver() -> None:
+            for problem in send(alert, settings, url).problems:
+                say(problem)
+
+        self._alerts.submit(deliver)
 
 
 def meaning(code: int) -> str:

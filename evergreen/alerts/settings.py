@@ -116,5 +116,6 @@ class AlertsConfig(Value):
     )
     attempts: int = Field(3, ge=1, le=10, description="Tries per alert and target, at once.")
     slow_after: Duration | None = Field(
-        None, description="A run of train or deploy that takes longer is told."
+        None,
+        description="A training, deployment or turn of the loop that takes longer is told.",
     )

@@ -201,14 +201,16 @@ def _with_quality(
 
 
 def _nothing_new(span: Span) -> WindowVerdict:
-    since = "" if span.since is None else f", {span.since:%Y-%m-%d %H:%M:%S} UTC"
+    since = "No row of this version came yet"
+    if span.since is not None:
+        since = f"No row came since the end of the last window, {span.since:%Y-%m-%d %H:%M:%S} UTC"
     return WindowVerdict(
         rows=0,
         labelled=0,
         alarm=False,
         families=(),
         too_few=True,
-        reasons=(f"No row came since the end of the last window{since}: nothing was judged.",),
+        reasons=(f"{since}: nothing was judged.",),
     )
 
 

@@ -75,7 +75,7 @@ class Span:
     since: datetime | None = None
     rows: int | None = None
     labels_since: datetime | None = None
-    fresh: bool = False  # whether ``since`` is merely the end of the window before
+    fresh: bool = False  # whether no row may have come yet, since the window before
     notes: tuple[str, ...] = ()
 
 
@@ -105,7 +105,11 @@ def next_span(
             "The newest rows up to now are judged; some may have been judged before."
         )
         return Span(now, floor, config.rows, labels, notes=(note,))
-    if last is None or (floor is not None and floor > last):
+    if last is None:
+        # A version that just took over from one with traffic may have none yet.
+        took_over = any(w.source == "log" and w.last is not None for w in before)
+        return Span(now, floor, config.rows, labels, fresh=took_over)
+    if floor is not None and floor > last:
         return Span(now, floor, config.rows, labels)
     return Span(now, last + _TICK, config.rows, labels, fresh=True)
 

@@ -216,6 +216,14 @@ def test_a_log_without_rows_alerts(turn):
     assert "empty" in found.decision.reasons[0]
 
 
+def test_a_version_that_just_took_over_may_have_no_rows_yet(log, turn):
+    log.add(boats(300, 21), NOW - HOUR, name="a")
+    turn(NOW)
+    found = turn(NOW + HOUR / 60, version="2")
+    assert found.action == "watch"
+    assert "No row of this version came yet" in found.decision.reasons[0]
+
+
 def test_labels_that_come_late_are_judged_once(log, turn, home):
     rows = boats(300, 29, wrong=0.4)
     log.add(rows, NOW - HOUR, name="a")
