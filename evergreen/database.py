@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from evergreen.errors import InputError, UnreachableError
 
 PATIENCE: Final = 10  # seconds to wait for a connection, or for another writer
+SMALLEST_DISK: Final = 1 << 20  # bytes; SQLite cannot work on less
 _DRIVERS: Final = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
 
 
@@ -55,9 +57,20 @@ class Database:
                     self._lock(connection)
                 yield connection
         except (DBAPIError, OSError) as error:
-            shown = sa.make_url(self.url).render_as_string(hide_password=True)
+            url = sa.make_url(self.url)
+            shown = url.render_as_string(hide_password=True)
             reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+            if "disk I/O" in reason and _is_full(url):
+                reason += ", as no space is left on the disk"
             raise UnreachableError(f"{self.title} at {shown} cannot be used: {reason}") from error
+
+
+def _is_full(url: sa.URL) -> bool:
+    """Tell whether a SQLite file's disk is full; SQLite itself speaks of that or of I/O errors."""
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return False
+    folder = Path(url.database).absolute().parent
+    return folder.is_dir() and shutil.disk_usage(folder).free < SMALLEST_DISK
 
 
 def connect(url: str, title: str) -> sa.Engine:
