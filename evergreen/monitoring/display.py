@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+from typing import Final, TextIO
 
 from rich import box
 from rich.console import Console
@@ -11,23 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from evergreen.monitoring.history import MonitoredWindow
-from evergreen.monitoring.outcome import MonitoringOutcome, advice
+from evergreen.monitoring.outcome import MonitoringOutcome
 from evergreen.monitoring.verdict import ColumnVerdict
+from evergreen.reporting.monitoring.wording import headline
+from evergreen.reporting.wording import Tone
 
 SHOWN = 20  # columns; the page has all
-_STYLES = {
-    "none": "bold green",
-    "watch": "bold yellow",
-    "retrain": "bold red",
-    "rollback": "bold red",
-    "alert": "bold red",
-}
-_WORDS = {
-    "none": "NO DRIFT",
-    "watch": "WATCH",
-    "retrain": "RETRAIN",
-    "rollback": "ROLL BACK",
-    "alert": "ALERT",
+STYLES: Final[dict[Tone, str]] = {
+    "good": "bold green",
+    "wait": "bold yellow",
+    "bad": "bold red",
+    "same": "bold yellow",
 }
 
 
@@ -35,7 +29,8 @@ def show_monitoring(outcome: MonitoringOutcome, stream: TextIO, *, quiet: bool =
     """Print the tests, the decision with its reasons, and where to look next."""
     console = Console(file=stream, highlight=False)
     window = outcome.window
-    word = Text(_WORDS[outcome.status], _STYLES[outcome.status])
+    said = headline(window)
+    word = Text(said.word.upper(), STYLES[said.tone])
     if quiet:
         console.print(Text.assemble(word, "  ", outcome.message), soft_wrap=True)
         return
@@ -49,9 +44,9 @@ def show_monitoring(outcome: MonitoringOutcome, stream: TextIO, *, quiet: bool =
         soft_wrap=True,
     )
     show_findings(window, console)
-    console.print(Text.assemble("\n", word, "  ", advice(window.action)), soft_wrap=True)
-    for reason in window.decision.reasons:
-        console.print(f"  {reason.rstrip('.')}.", markup=False, soft_wrap=True)
+    console.print(Text.assemble("\n", word, "  ", said.sentence), soft_wrap=True)
+    for reason in said.reasons:
+        console.print(f"  {reason}", markup=False, soft_wrap=True)
     console.print()
     titles = {
         "window": "Report",

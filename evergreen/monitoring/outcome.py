@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from evergreen.errors import ExitCode
 from evergreen.monitoring.decision import Action
@@ -11,15 +11,8 @@ from evergreen.monitoring.evidently_report import EvidentlyFigures
 from evergreen.monitoring.history import MonitoredWindow
 from evergreen.paths import Home
 from evergreen.reporting.monitoring.files import monitoring_page_of
+from evergreen.reporting.monitoring.wording import headline
 from evergreen.values import Value
-
-_SAID: Final[Mapping[Action, str]] = {
-    "none": "Nothing is to be done.",
-    "watch": "Nothing is to be done yet.",
-    "retrain": "The model is to be retrained.",
-    "rollback": "The model is to be rolled back.",
-    "alert": "Somebody must look at it.",
-}
 
 
 class MonitoringOutcome(Value):
@@ -67,11 +60,6 @@ def window_pages(window: MonitoredWindow) -> dict[str, str]:
 
 
 def message(window: MonitoredWindow) -> str:
-    """Say what is to be done, and why."""
-    reasons = " ".join(f"{reason.rstrip('.')}." for reason in window.decision.reasons)
-    return f"{advice(window.action)} {reasons}".strip()
-
-
-def advice(action: Action) -> str:
-    """Say what is to be done."""
-    return _SAID[action]
+    """Say what was found, and why that is done which is decided."""
+    said = headline(window)
+    return " ".join((said.sentence, *said.reasons))

@@ -128,9 +128,9 @@ def _word(window: MonitoredWindow) -> tuple[Tone, str]:
         return "same", "Too few rows"
     words: dict[Action, tuple[Tone, str]] = {
         "none": ("good", "No drift"),
-        "watch": ("wait", "Watching"),
+        "watch": ("wait", "Watch"),
         "rollback": ("bad", "Roll back"),
-        "alert": ("bad", "Needs a person"),
+        "alert": ("bad", "Alert"),
     }
     return words[window.action]
 

@@ -58,7 +58,7 @@ def test_a_history_is_one_complete_page(history):
 def test_the_page_names_what_moved_and_since_when(history, turn):
     drifting = [window for window in history if window.id < turn.id]
     page = check_page(monitoring_page(drifting))
-    assert "Watching" in page.text
+    assert "Watch" in page.text
     assert "the model became worse; distance_km and the predictions moved" in page.text
     assert "1 of 7" in page.text
     first = next(window for window in history if window.id == CHANGE + 1)
