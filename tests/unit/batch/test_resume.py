@@ -101,7 +101,7 @@ def stop_at(patch: pytest.MonkeyPatch, steps: int) -> None:
 
 @pytest.mark.parametrize("kind", OUTPUTS)
 @settings(
-    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(points=st.lists(st.integers(0, 90), min_size=1, max_size=3))
 def test_resumed_equals_uninterrupted(kind, points, runtime, tmp_path):
