@@ -122,15 +122,18 @@ class ScoreTable:
     def scores(
         self, codes: list[CodeArray]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]:
-        """Return scores (n x P; 0 where missing), and what is present; None: everything."""
+        """Return scores (n x P; 0 where missing), and what is present; None: everything.
+
+        Columns lie together in memory: all that follows goes along them.
+        """
         rows = len(codes[0]) if codes else 0
-        scores = np.empty((rows, len(codes)), dtype=np.float32)
+        scores = np.empty((len(codes), rows), dtype=np.float32).T
         present = None
         for place, (table, column) in enumerate(zip(self._tables, codes, strict=True)):
             absent = column == MISSING
             if absent.any():
                 if present is None:
-                    present = np.ones(scores.shape, dtype=np.bool_)
+                    present = np.ones((len(codes), rows), dtype=np.bool_).T
                 present[:, place] = ~absent
             scores[:, place] = table.take(column, mode="clip")
         return scores, present

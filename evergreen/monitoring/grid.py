@@ -18,14 +18,15 @@ IntArray = npt.NDArray[np.int64]
 CodeArray = npt.NDArray[np.uint16]
 
 QUANTILES = 513  # values kept of a number column
-CELLS = 16_384  # of the table that finds a bin's neighbourhood
+CELLS = 32_768  # of the table that finds a bin, or its neighbourhood
 CHUNK = 32_768  # values that are searched at once, so that they stay in the processor's cache
 STEPS = 2  # grid points within one cell that are searched without branching
+SEARCH = 65_535  # cells that hold grid points: bins stand beside them
 MISSING = 65_535  # code of a missing value; of a category: also of none
 
 
 class Grid:
-    """Finds bins quickly: a table of equal cells, then at most two comparisons per value.
+    """Finds bins quickly: by a table of equal cells, most of which hold no grid point.
 
     ``points`` are ascending and distinct; ``counts`` are the reference's rows per bin.
     """
@@ -35,7 +36,7 @@ class Grid:
         self.bins = 2 * len(self.points) + 1
         self.counts = np.zeros(self.bins, dtype=np.int64) if counts is None else counts
         self._padded = np.append(self.points, np.inf)
-        self._low, self._scale, self._first, self._crowded = self._table()
+        self._low, self._scale, self._first, self._crowded, self._known = self._table()
 
     def codes(self, values: FloatArray) -> CodeArray:
         """Return each finite value's bin; what is not finite gets `MISSING`."""
@@ -64,44 +65,47 @@ class Grid:
 
         return np.asarray(ndtri(np.clip(middle, edge, 1 - edge)), dtype=np.float32)
 
-    def _codes(self, values: FloatArray) -> IntArray:
+    def _codes(self, values: FloatArray) -> CodeArray:
         finite = np.isfinite(values)
         whole = bool(finite.all())
         if len(self.points) == 0:
-            return np.where(finite, 0, MISSING).astype(np.int64)
+            return np.where(finite, 0, MISSING).astype(np.uint16)
         plain = values if whole else np.where(finite, values, self.points[0])
-        codes = self._search(plain)
-        equal = self._padded.take(codes) == plain
-        codes *= 2
-        codes += equal
+        with np.errstate(over="ignore", invalid="ignore"):
+            place = plain - self._low
+            place *= self._scale
+        np.clip(place, 0, CELLS + 1, out=place)
+        cell = place.astype(np.int64)  # as wide as NumPy looks up by: nothing is converted
+        codes = self._known.take(cell)
+        near = np.flatnonzero(codes == SEARCH)
+        if len(near):
+            codes[near] = self._search(plain[near], cell[near])
         if not whole:
             codes[~finite] = MISSING
         return codes
 
-    def _search(self, values: FloatArray) -> IntArray:
-        """Return the number of grid points below each value.
-
-        Indices are as wide as NumPy looks up by, so that none is converted at each table.
-        """
-        with np.errstate(over="ignore", invalid="ignore"):
-            place = values - self._low
-            place *= self._scale
-        np.clip(place, 0, CELLS + 1, out=place)
-        cell = place.astype(np.int64)
+    def _search(self, values: FloatArray, cell: IntArray) -> IntArray:
+        """Return the bins of values whose cells hold grid points."""
         index = self._first.take(cell)
-        # Rounding is monotone, so points in lower cells are below and those in higher cells above.
         for _ in range(STEPS):
             index += self._padded.take(index) < values
         crowded = np.flatnonzero(self._crowded.take(cell))
         if len(crowded):
             index[crowded] = np.searchsorted(self.points, values[crowded], side="left")
-        return index
+        return 2 * index + (self._padded.take(index) == values)
 
-    def _table(self) -> tuple[float, float, IntArray, npt.NDArray[np.bool_]]:
-        """Cell 0 is below the central points, the last one above; both may be crowded."""
+    def _table(self) -> tuple[float, float, IntArray, npt.NDArray[np.bool_], CodeArray]:
+        """Return where cells begin, how many there are per unit, and what is known of each.
+
+        That is: the grid points in lower cells, whether it holds too many to step over, and the
+        bin of its values, `SEARCH` where it holds any. Rounding is monotone, so points in lower
+        cells are below and those in higher ones above. Cell 0 is below the central points, the
+        last one above; both may be crowded.
+        """
         count = len(self.points)
         if count == 0:
-            return 0.0, 0.0, np.zeros(CELLS + 2, np.int64), np.zeros(CELLS + 2, np.bool_)
+            nothing = np.zeros(CELLS + 2, np.int64)
+            return 0.0, 0.0, nothing, nothing.astype(np.bool_), nothing.astype(np.uint16)
         low, high = self.points[count // 100], self.points[-1 - count // 100]
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             scale = CELLS / (high - low)
@@ -110,7 +114,8 @@ class Grid:
             cells = np.clip((self.points - low) * scale, 0, CELLS + 1).astype(np.int64)
         occupied = np.bincount(cells, minlength=CELLS + 2)
         first = np.cumsum(occupied) - occupied
-        return float(low), float(scale), first, occupied > STEPS
+        known = np.where(occupied > 0, SEARCH, 2 * first).astype(np.uint16)
+        return float(low), float(scale), first, occupied > STEPS, known
 
 
 def quantiles(ordered: FloatArray) -> FloatArray:

@@ -263,13 +263,14 @@ def reconstruction_errors(
     components: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.float64]:
     """Return each row's distance from the space of the components; missing scores are average."""
-    standard = (scores - centre) / scale
+    standard = scores - centre
+    standard /= scale
     if present is not None:
         standard[~present] = 0
     within = standard @ components
-    whole = np.einsum("ij,ij->i", standard, standard, dtype=np.float64)
-    part = np.einsum("ij,ij->i", within, within, dtype=np.float64)
-    return np.sqrt(np.maximum(whole - part, 0.0))
+    whole = np.square(standard, out=standard).sum(axis=1, dtype=np.float64)
+    part = np.square(within, out=within).sum(axis=1, dtype=np.float64)
+    return np.asarray(np.sqrt(np.maximum(whole - part, 0.0)), dtype=np.float64)
 
 
 def _parts(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[pa.RecordBatch]:
