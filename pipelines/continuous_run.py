@@ -25,6 +25,7 @@ from evergreen.monitoring.turn_outcome import (
 )
 from evergreen.monitoring.turns import settled
 from evergreen.promotion.registry import Registry
+from evergreen.reporting.monitoring.files import write_pages
 from evergreen.use_case import load_use_case
 from pipelines import session
 from pipelines.alerting import telling
@@ -138,6 +139,7 @@ def failures_noted(
             entries = registry.log.entries(use_case.name)
             if window is not None and window.id is not None and settled(entries, window) is None:
                 history.record_turn(window.id, "failed", note=str(known or error))
+                write_pages(around.home, use_case.name)
         raise
 
 

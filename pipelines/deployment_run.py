@@ -45,6 +45,7 @@ def run_deployment(options: argparse.Namespace) -> int:
             update={
                 "stack": stack_name,
                 "zenml_run": zenml_run,
+                "config": str(options.config),
                 "seconds": around.seconds,
                 "log": str(around.log),
             }

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor as ThreadPool
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -65,7 +65,7 @@ def run_scheduled(options: argparse.Namespace) -> int:
     session.prepare_environment()
     session.prepare_home(Home.locate())
     loop = Loop([sys.executable, str(MAIN), *without_schedule(options.words)], use_case)
-    with stopping() as stop:
+    with stopping(loop.kill) as stop:
         loop.start(trigger, at_once=at_once)
         stop.wait()
         loop.stop()
@@ -87,10 +87,11 @@ def without_schedule(words: Sequence[str]) -> list[str]:
 
 
 class Stop:
-    """Set by a signal; ``by`` says which."""
+    """Set by a signal; ``by`` says which. At the second one, ``again`` is called."""
 
-    def __init__(self) -> None:
+    def __init__(self, again: Callable[[], None]) -> None:
         self.by: signal.Signals | None = None
+        self._again = again
         self._event = threading.Event()
 
     def wait(self) -> None:
@@ -99,14 +100,16 @@ class Stop:
 
     def ask(self, number: int, _: FrameType | None) -> None:
         """Take a signal."""
+        if self.by is not None:
+            self._again()
         self.by = self.by or signal.Signals(number)
         self._event.set()
 
 
 @contextmanager
-def stopping() -> Iterator[Stop]:
-    """Let SIGINT and SIGTERM ask for the end inside the block."""
-    stop = Stop()
+def stopping(again: Callable[[], None]) -> Iterator[Stop]:
+    """Let SIGINT and SIGTERM ask for the end inside the block, and call ``again`` if repeated."""
+    stop = Stop(again)
     before = {number: signal.signal(number, stop.ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
@@ -143,14 +146,23 @@ class Loop:
     def stop(self) -> None:
         """Interrupt the turn under way as Ctrl-C does, and wait for its end."""
         self._ending.set()
-        process = self._process
-        if process is not None and process.poll() is None:
+        if self._process is not None and self._process.poll() is None:
             say("Ending the turn under way; the next one takes it up.")
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGINT)
+        self._signal(signal.SIGINT)
         self._scheduler.shutdown(wait=True)
         self._alerts.shutdown(wait=True)
         say("Ended.")
+
+    def kill(self) -> None:
+        """End the turn under way at once."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Send a signal to the turn under way and its processes."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
 
     def _turn(self) -> None:
         """Take one turn, and say how it ended and when the next one begins."""
@@ -163,7 +175,7 @@ class Loop:
                 self._command, start_new_session=True
             )
             if self._ending.is_set():  # asked to end in this very moment
-                os.killpg(self._process.pid, signal.SIGINT)
+                self._signal(signal.SIGINT)
             code = self._process.wait()
         except OSError as error:
             say(f"The turn could not be started: {error}. {self._next()}")

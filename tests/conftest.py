@@ -17,6 +17,24 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 
+@pytest.fixture(scope="session")
+def orders_config(tmp_path_factory):
+    """The file of a small use case whose truth can be turned round."""
+    from tests.support.turns import write_use_case
+
+    return write_use_case(tmp_path_factory.mktemp("orders"))
+
+
+@pytest.fixture(scope="session")
+def orders_home(orders_config, tmp_path_factory):
+    """A home in which it was trained: its champion is version 1. To be copied, not changed."""
+    from tests.support.command_line import Home
+
+    home = Home(tmp_path_factory.mktemp("orders-home") / "home")
+    home.run("--pipeline", "train", "--config", str(orders_config), "--json").check()
+    return home
+
+
 @pytest.fixture(autouse=True)
 def temporary_home(tmp_path_factory, monkeypatch):
     """Point every kind of state at a folder of this test's own."""

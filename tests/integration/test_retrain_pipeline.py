@@ -15,21 +15,20 @@ from evergreen.monitoring.lease import Leases
 from evergreen.monitoring.verdict import WindowVerdict
 from evergreen.paths import Home as State
 from tests.support.command_line import Home
-from tests.support.turns import NAME, ago, log_rows, table, write_use_case
+from tests.support.turns import NAME, ago, log_rows, table
 
 pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    return write_use_case(tmp_path_factory.mktemp("use-case"))
+def config(orders_config):
+    return orders_config
 
 
 @pytest.fixture(scope="module")
-def trained(config, tmp_path_factory) -> Home:
+def trained(orders_home, tmp_path_factory) -> Home:
     """A home whose champion is version 1; the log holds 400 rows of a truth turned round."""
-    home = Home(tmp_path_factory.mktemp("trained"))
-    home.run("--pipeline", "train", "--config", str(config), "--json").check()
+    home = orders_home.copy(tmp_path_factory.mktemp("trained") / "home")
     log_rows(home.state, table(400, 2, turned=True), ago(minutes=40), version="1", wrong=True)
     return home
 

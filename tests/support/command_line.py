@@ -114,10 +114,10 @@ class Running:
 
     def wait_for_log(self, text: str) -> None:
         """Wait until the run's log holds a text."""
-        known = {path: path.stat().st_size for path in self.home.state.glob("logs/[td][re]*-*.log")}
+        known = {path: path.stat().st_size for path in self.home.state.glob("logs/*-*-*.log")}
 
         def logged() -> bool:
-            for path in self.home.state.glob("logs/[td][re]*-*.log"):
+            for path in self.home.state.glob("logs/*-*-*.log"):
                 with path.open(encoding="utf-8", errors="replace") as file:
                     file.seek(known.get(path, 0))
                     if text in file.read():
