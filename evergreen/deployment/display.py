@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -102,6 +103,7 @@ def _api(outcome: DeploymentOutcome) -> str:
 
 def _next_steps(outcome: DeploymentOutcome) -> list[tuple[str, str]]:
     steps = []
+    config = ["--config", outcome.config] if outcome.config else []
     for server in outcome.servers:
         if server.title == API:
             steps += [
@@ -116,7 +118,7 @@ def _next_steps(outcome: DeploymentOutcome) -> list[tuple[str, str]]:
     return [
         *steps,
         ("Status", "python run.py --status"),
-        ("Stop", "python run.py --undeploy"),
+        ("Stop", shlex.join(["python", "run.py", "--undeploy", *config])),
         ("Log", outcome.log),
         ("Try it", _api(outcome)),
     ]

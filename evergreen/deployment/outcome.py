@@ -44,6 +44,7 @@ class DeploymentOutcome(Value):
     seconds: float = 0.0
     stack: str = ""
     zenml_run: str = ""
+    config: str = ""  # the use case's file
     log: str = ""
 
     @classmethod

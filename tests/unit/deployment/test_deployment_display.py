@@ -75,8 +75,10 @@ def shown(show, *arguments, **options) -> str:
 )
 def test_the_end_of_a_deployment(changed, former, words):
     outcome = DeploymentOutcome.of(report(changed=changed, former=former), {"Start ZenML": 1.0})
+    outcome = outcome.model_copy(update={"config": "configs/my boats.yaml"})
     text = shown(show_deployment, outcome)
     words += ["✓ 30 of 30", "2e-17", " labels ", "http://127.0.0.1:8001"]
+    words += ["--undeploy --config 'configs/my boats.yaml'"]
     for word in words:
         assert word in " ".join(text.split()), word
     assert text.rstrip().endswith("http://127.0.0.1:8000")  # the address comes last
