@@ -102,7 +102,7 @@ class Running:
     process: subprocess.Popen[str]
     home: Home
 
-    def wait_until(self, happens: Callable[[], bool], timeout: float = 120) -> None:
+    def wait_until(self, happens: Callable[[], bool], timeout: float = 600) -> None:
         """Wait for something that the command does; fail where it ends before."""
         deadline = time.monotonic() + timeout
         while not happens():
@@ -110,7 +110,7 @@ class Running:
                 out, err = self.process.communicate()
                 raise AssertionError(f"ended too early, exit {self.process.returncode}\n{out}{err}")
             assert time.monotonic() < deadline, "did not happen"
-            time.sleep(0.005)
+            time.sleep(0.02)
 
     def wait_for_log(self, text: str) -> None:
         """Wait until the run's log holds a text."""
