@@ -93,6 +93,8 @@ def status_of(facts: TurnFacts) -> Status:
 def exit_code_of(status: Status, facts: TurnFacts) -> ExitCode:
     """Return 0 where nothing was to be done or all was well, else 1, so that cron tells."""
     failed = facts.serving is not None and facts.serving.status == "failed"
+    settled = facts.task.settled
+    failed |= status == "concluded" and settled is not None and settled.outcome != "promoted"
     return ExitCode.DONE if status in GOOD and not failed else ExitCode.REFUSED
 
 

@@ -90,9 +90,11 @@ def _facts(window: MonitoredWindow) -> list[tuple[str, str]]:
             facts.append(("The change came after", moment(training.since)))
         if training.follow_up:
             facts.append(("Follow-up", "a second turn on the same change, now with more rows"))
+    back = window.action == "rollback"
     if window.turn is not None:
-        facts.append(("Retraining", window.turn))
+        done = "carried out" if back and window.turn == "promoted" else window.turn
+        facts.append(("Rollback" if back else "Retraining", done))
         facts.append(("Last heard of", moment(window.turn_time)))
     if window.new_version is not None:
-        facts.append(("Version made", window.new_version))
+        facts.append(("Champion since then" if back else "Version made", window.new_version))
     return facts

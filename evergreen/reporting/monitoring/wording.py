@@ -83,6 +83,8 @@ def outcome_of(window: MonitoredWindow) -> str:
             "refused": f"a retraining was refused by the gate; {version} stays",
             "failed": f"a retraining failed; {version} stays",
         }[window.turn]
+    if window.action == "rollback" and window.turn == "promoted":
+        return f"{version} gave way to version {window.new_version}"
     if window.action == "rollback":
         return f"{version} is to give way to the one before it"
     return {
