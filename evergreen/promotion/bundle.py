@@ -41,7 +41,7 @@ from evergreen.promotion.golden import TOLERANCE, Replay, answers, compare, gold
 from evergreen.promotion.graph_part import MODEL_ONNX, PARITY, write_graph
 from evergreen.promotion.parity import Parity
 from evergreen.provenance import Environment
-from evergreen.training.results import Interval
+from evergreen.training.results import Interval, PredictionInterval
 from evergreen.values import Value
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class Figures(Value):
     rows: int
     confidence: float
     metrics: Mapping[str, Interval]
+    prediction_interval: PredictionInterval | None = None  # of a regression
 
 
 @dataclass(frozen=True)

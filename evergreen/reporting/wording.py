@@ -9,7 +9,7 @@ from typing import Literal
 from evergreen.data.quality_report import Finding
 from evergreen.promotion.traffic_wording import ramp
 from evergreen.reporting.facts import TrainingFacts
-from evergreen.reporting.numbers import interval, measured, plural, seconds, share
+from evergreen.reporting.numbers import interval, measured, number, plural, seconds, share
 
 Tone = Literal["good", "wait", "bad", "same"]
 
@@ -67,8 +67,13 @@ def performance(facts: TrainingFacts) -> str:
         unit = next(
             (each.unit for each in facts.data.contract.columns if each.role == "target"), None
         )
-        said = interval(error).replace(" (", f"{f' {unit}' if unit else ''} ({level} interval ")
-        return f"On {rows} it had never seen, its predictions are off by {said} on average."
+        unit = f" {unit}" if unit else ""
+        said = interval(error).replace(" (", f"{unit} ({level} interval ")
+        told = f"On {rows} it had never seen, its predictions are off by {said} on average."
+        if (within := evaluation.prediction_interval) is None:
+            return told
+        held = share(within.confidence)
+        return f"{told} {held} of new ones are within ±{number(within.half_width)}{unit}."
     return ""
 
 

@@ -81,6 +81,8 @@ class BundleRuntime:
         self._labels = self.contract.labels
         self._label_array = np.array([*(self._labels or ()), None], dtype=object)[:-1]
         self._first = self.contract.features[0].name
+        interval = bundle.figures.prediction_interval
+        self._bounds = None if interval is None else interval.half_width * np.array([-1.0, 1.0])
         self._run = self._model().run
         self._explainer = Explainer(bundle)
 
@@ -114,7 +116,8 @@ class BundleRuntime:
         rows = len(batch[self._first])
         found = self._run(batch, rows)
         if self._labels is None:
-            return Outputs(found, None, None)
+            bounds = None if self._bounds is None else found[:, None] + self._bounds
+            return Outputs(found, None, None, bounds)
         if rows == 1:  # without a fancy index: what every single request pays
             place = int(found.argmax())
             return Outputs(self._label_array[place : place + 1], found, self._labels)

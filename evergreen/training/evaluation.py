@@ -10,6 +10,7 @@ from evergreen.data.contract import Contract
 from evergreen.errors import InputError
 from evergreen.training import curves
 from evergreen.training.bootstrap import mean_interval, metric_intervals
+from evergreen.training.conformal import prediction_interval
 from evergreen.training.gains import gain_per_row, outcome_table
 from evergreen.training.metrics import metrics_for
 from evergreen.training.predictions import Predictions
@@ -75,6 +76,7 @@ def evaluate(
         precision_recall=curves.precision_recall(predictions),
         residuals=curves.residuals(predictions),
         slices=_slices(predictions, frame, contract, config, seed),
+        prediction_interval=prediction_interval(predictions, config.confidence),
     )
 
 

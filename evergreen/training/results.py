@@ -81,6 +81,14 @@ class SliceResult(Value):
     metrics: Mapping[str, Interval]
 
 
+class PredictionInterval(Value):
+    """Predictions plus and minus ``half_width`` hold the share ``confidence`` of new rows."""
+
+    confidence: float
+    half_width: float  # in units of the target
+    rows: int  # whose errors it rests on; groups, where rows belong together
+
+
 class Residuals(Value):
     """Actual against predicted values of at most 500 rows, evenly taken."""
 
@@ -105,6 +113,7 @@ class Evaluation(Value):
     precision_recall: tuple[Curve, ...]
     residuals: Residuals | None
     slices: tuple[SliceResult, ...]
+    prediction_interval: PredictionInterval | None = None
 
 
 class Importance(Value):

@@ -69,6 +69,7 @@ def assemble_bundle(
             rows=evaluations.challenger.rows,
             confidence=evaluations.challenger.confidence,
             metrics=evaluations.challenger.metrics,
+            prediction_interval=evaluations.challenger.prediction_interval,
         ),
         card=model_card(facts),
         inputs=model_frame(holdout_rows.read(), data.contract),

@@ -19,7 +19,7 @@ from evergreen.promotion.bundle import Bundle, Figures, Origin, write_bundle
 from evergreen.provenance import environment
 from evergreen.training.candidates import BY_NAME, make_estimator
 from evergreen.training.predictions import predict
-from evergreen.training.results import Interval
+from evergreen.training.results import Interval, PredictionInterval
 
 ROWS = 120
 
@@ -104,6 +104,9 @@ def write_small_bundle(
             rows=len(frame),
             confidence=0.95,
             metrics={metric: Interval(estimate=0.9, low=0.8, high=0.95)},
+            prediction_interval=None
+            if task == "classification"
+            else PredictionInterval(confidence=0.9, half_width=1.5, rows=40),
         ),
         "card": "# Boats\n\nPredicts the wind.\n",
         "inputs": model_frame(frame, contract),

@@ -40,6 +40,8 @@ from evergreen.reporting.facts import (
     Registration,
     TrainingFacts,
 )
+from evergreen.training.conformal import prediction_interval
+from evergreen.training.predictions import Predictions
 from evergreen.training.results import (
     CalibrationBin,
     CandidateResult,
@@ -327,6 +329,9 @@ def _evaluation(model, inputs, target, contract: Contract) -> Evaluation:
         if labels
         else Residuals(actual=tuple(actual.tolist()), predicted=tuple(predicted.tolist())),
         slices=tuple(slices),
+        prediction_interval=None
+        if labels
+        else prediction_interval(Predictions(actual, predicted), 0.95),
     )
 
 

@@ -33,7 +33,7 @@ def test_answers_with_label_probabilities_version_and_id(api, class_bundle):
 def test_answers_a_regression_with_a_number(number_api):
     answer = number_api.post("/predict", ROW).json()
     assert isinstance(answer["prediction"], float)
-    assert answer["interval"] is None
+    assert answer["interval"] == [answer["prediction"] - 1.5, answer["prediction"] + 1.5]
     assert "probabilities" not in answer
 
 
