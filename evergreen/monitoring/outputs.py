@@ -165,7 +165,10 @@ def sure_bins(probabilities: FloatArray, edges: tuple[float, ...]) -> IntArray:
 
 
 def _written(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    plain = [None if _absent(value) else str(value) for value in values.tolist()]
+    given = values.tolist()
+    if set(map(type, given)) <= {str, type(None)}:
+        return values
+    plain = [None if _absent(value) else str(value) for value in given]
     written = np.empty(len(plain), dtype=object)
     written[:] = plain
     return written

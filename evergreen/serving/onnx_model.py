@@ -13,6 +13,7 @@ from evergreen.errors import InputError
 from evergreen.serving.parsing.rows import NumbersRow
 
 CHUNK: Final = 8192  # rows that are computed at once, which bounds the memory
+FEW: Final = 64  # texts of which each is looked at by itself
 
 # Per feature column: float64 (missing NaN), objects (text, missing None), or datetime64[us].
 Inputs = Mapping[str, npt.NDArray[Any]]
@@ -119,7 +120,12 @@ def _numbers(columns: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
 def _texts(columns: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     packed = np.empty((len(columns[0]), len(columns)), dtype=object)
     for position, column in enumerate(columns):
-        packed[:, position] = [_text(text) for text in column.tolist()]
+        texts = column.tolist()
+        if len(texts) > FEW:  # categories repeat
+            found = {text: _text(text) for text in set(texts)}
+            packed[:, position] = [found[text] for text in texts]
+        else:
+            packed[:, position] = [_text(text) for text in texts]
     return packed
 
 

@@ -131,3 +131,22 @@ def test_q_values_are_those_of_scipy(p_values):
 
 def test_nothing_tested_has_no_q_value():
     assert len(adjusted([])) == 0
+
+
+def test_points_and_their_neighbours_find_their_bins():
+    rng = np.random.default_rng(9)
+    shapes = (rng.normal(size=513), rng.lognormal(0, 3, 513), np.arange(40.0), np.ones(1))
+    for points in map(np.unique, shapes):
+        ends = [np.nextafter(points, -np.inf), points, np.nextafter(points, np.inf)]
+        values = np.concatenate([*ends, (points[1:] + points[:-1]) / 2])
+        left, right = (np.searchsorted(points, values, side=side) for side in ("left", "right"))
+        np.testing.assert_array_equal(Grid(points).codes(values), left + right)
+
+
+@given(st.integers(2, 2000), st.floats(0.01, 1))
+def test_a_p_value_that_is_tiny_is_never_understated(rows, distance):
+    """Far out the exact distribution is not asked: what stands for it may only be greater."""
+    far = round(distance * rows)
+    found = ks_test(np.array([1_000_000 * rows, 0]), np.array([rows - far, far]))
+    if found.p < 1e-12:
+        assert found.p >= stats.kstwo.sf(found.statistic, rows) * 0.9
