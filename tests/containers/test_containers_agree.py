@@ -1,7 +1,7 @@
 """Both serving images answer golden rows as the model did at training.
 
-One use case each, a regression: classes are in test_serve_image.py, and every use case is asked in
-every way, without containers, in tests/integration/test_answers_agree.py.
+Every use case is asked of the serving image, one of them of Seldon's: its wrapper is asked for all,
+without containers, in tests/integration/test_answers_agree.py.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import pytest
 
 from evergreen.promotion.golden import PREDICTION
 from tests.support.containers import Container, build, podman, run_to_end, running
-from tests.support.trained_cases import assert_golden, trained_case
+from tests.support.trained_cases import CANDIDATES, assert_golden, trained_case
 from tests.support.ways_of_serving import arrays, as_columns, as_split, seldon_message
 
+pytestmark = pytest.mark.timeout(2400)  # the first test of each image builds it
 FORMS = ("ndarray", "tensor", "jsonData")
 
 
@@ -43,7 +44,7 @@ def keys(serve_image, readable):
     return folder, done.stdout.strip()
 
 
-@pytest.fixture(scope="module", params=["diabetes"])
+@pytest.fixture(scope="module", params=list(CANDIDATES))
 def case(request, tmp_path_factory):
     for found in trained_case(request, tmp_path_factory):
         for folder in (found.home, *list(found.home.parents)[:2]):
@@ -93,6 +94,7 @@ def seldon(image: str, bundle: Path) -> Iterator[Container]:
         yield container
 
 
+@pytest.mark.parametrize("case", ["diabetes"], indirect=True)
 def test_seldons_image(case, seldon_image):
     with seldon(seldon_image, case.folders["onnx"]) as container:
         for form in FORMS:
