@@ -15,7 +15,6 @@ from evergreen.monitoring.turns import (
     why_back,
 )
 from pipelines.monitor import judge_newest_window
-from pipelines.retrain import learn_anew
 from steps.deployment.serving_check import verify_serving
 from steps.monitoring.turn import (
     begin_turn,
@@ -44,6 +43,8 @@ def continuous(use_case: UseCase, command: str) -> None:
     todo: Task = task.load()
     settled = todo.settled
     if todo.kind == "retrain" and todo.request is not None:
+        from pipelines.retrain import learn_anew  # half of all imports, and most turns are quiet
+
         settled = settled_by(learn_anew(use_case, todo.request, command).load())
     elif todo.kind == "roll_back":
         settled = settled_by_way_back(roll_back_champion(use_case, why_back(todo)).load())
