@@ -242,7 +242,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=None)
     parser.add_argument("--quiet", type=int, default=1000, help="references for false alarms")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--minutes", type=float, default=600.0, help="stop the windows then")
+    parser.add_argument("--minutes", type=float, default=600.0, help="stop windows or streams then")
     parser.add_argument("--scenarios", default="", help="of the windows; default: all")
     parser.add_argument("--write", type=Path, default=None)
     parser.add_argument(
@@ -257,7 +257,9 @@ def main() -> None:
         "windows": lambda: windows_table(
             times, quiet, given.jobs, given.minutes, given.log, scenarios
         ),
-        "stream": lambda: stream_table(given.repetitions or (2 if given.quick else 16)),
+        "stream": lambda: stream_table(
+            given.repetitions or (2 if given.quick else 16), given.jobs, given.minutes, given.log
+        ),
         "speed": lambda: speed_table(100_000 if given.quick else 1_000_000, given.evidently),
     }
     for name in given.only.split(","):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from drift_data import Model, Rows, batch, draw, reference
@@ -39,6 +44,15 @@ class Stream:
         """Return a stream that goes on from here by itself."""
         lists = ("rows", "history", "retrained", "promoted", "accepted", "accuracy")
         return replace(self, **{name: list(getattr(self, name)) for name in lists})
+
+
+class Outcome(NamedTuple):
+    """The windows in which a stream retrained, promoted, accepted drift; its accuracies."""
+
+    retrained: list[int]
+    promoted: list[int]
+    accepted: list[int]
+    accuracy: list[float]
 
 
 def run(seed: int, config: MonitoringConfig) -> dict[str, Stream]:
@@ -158,25 +172,51 @@ def taken(rows: Rows, which: NDArray[np.bool_]) -> Rows:
     return Rows(rows.numbers[which], rows.levels[which], rows.truth[which])
 
 
-def stream_table(repetitions: int) -> str:
-    """Return the table of the policy in streams."""
-    config = MonitoringConfig()
+def outcomes(seed: int) -> dict[str, Outcome]:
+    """Play one stream for each scenario; return what became of them."""
+    with threadpool_limits(1):
+        streams = run(seed, MonitoringConfig())
+    return {
+        name: Outcome(one.retrained, one.promoted, one.accepted, one.accuracy)
+        for name, one in streams.items()
+    }
+
+
+def stream_table(repetitions: int, jobs: int, minutes: float, log: Path | None) -> str:
+    """Return the table of the policy in streams; a log goes on where it ended."""
+    found: dict[int, dict[str, Outcome]] = {}
+    if log is not None and log.exists():
+        kept = json.loads(log.read_text("utf-8"))
+        found = {int(s): {n: Outcome(*o) for n, o in one.items()} for s, one in kept.items()}
+    end = time.monotonic() + 60 * minutes
+    with ProcessPoolExecutor(jobs) as pool:
+        asked = {pool.submit(outcomes, s): s for s in range(repetitions) if s not in found}
+        for future in as_completed(asked):
+            found[asked[future]] = future.result()
+            if log is not None:
+                log.write_text(json.dumps(found), "utf-8")
+            if time.monotonic() > end:
+                pool.shutdown(cancel_futures=True)
+                break
+    return shown(list(found.values()))
+
+
+def shown(streams: list[dict[str, Outcome]]) -> str:
+    """Return what became of streams as Markdown."""
     lines = [
         f"200 windows of 500 rows, the change at window 100, labels two windows late, "
-        f"{repetitions} streams each.",
+        f"{len(streams)} streams each.",
         "",
         "| scenario | false retrainings in 100 quiet windows | false promotions | acted on | "
         "windows until then | retrainings after | promotions after | references accepted | "
         "accuracy, last 50 windows |",
         "| --- |" + " ---: |" * 8,
     ]
-    with threadpool_limits(1):
-        streams = [run(seed, config) for seed in range(repetitions)]
-    lines += [_row(name, [found[name] for found in streams]) for name in SCENARIOS]
+    lines += [_row(name, [one[name] for one in streams]) for name in SCENARIOS]
     return "\n".join(lines)
 
 
-def _row(scenario: str, streams: list[Stream]) -> str:
+def _row(scenario: str, streams: list[Outcome]) -> str:
     def mean(values: list[float]) -> float:
         return float(np.mean(values)) if values else float("nan")
 
