@@ -13,9 +13,10 @@ QUICK = ("--set", "training.candidates=[logistic_regression]", "--set", "trainin
 
 
 def pytest_collection_modifyitems(items) -> None:
-    """Give these tests time: each runs whole processes, some of them ten."""
+    """Give tests that set no limit of their own time: each runs whole processes, some ten."""
     for item in items:
-        if item.path.parent == Path(__file__).parent:
+        here = item.path.parent == Path(__file__).parent
+        if here and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(900))
 
 
