@@ -42,6 +42,10 @@ status: $(VENV)/.installed ## Show what serves where
 serve: $(VENV)/.installed ## Serve the champion of CONFIG on port 8000, with ARGS
 	@$(BIN)/python -m evergreen.serving --config $(CONFIG) $(ARGS)
 
+.PHONY: demo
+demo: $(VENV)/.installed ## Show the whole loop in a few minutes, in .evergreen/demo (ARGS=--keep: serve on)
+	@$(BIN)/python -m pipelines.demo $(ARGS)
+
 .PHONY: test
 test: $(VENV)/.installed-dev ## Run the tests: unit, integration, end to end (TESTS=tests/browser: the page)
 	@$(BIN)/pytest -n $(WORKERS) --dist loadfile $(TESTS) $(ARGS)

@@ -1,4 +1,7 @@
-"""Retraining from the prediction log on a real local stack: promoted, refused, taken up, undone."""
+"""Retraining from the prediction log on a real local stack: promoted, refused, taken up, undone.
+
+Where a version is refused or goes back, a running API tells which one answers.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import sqlite3
 from contextlib import closing
 from datetime import timedelta
 
+import httpx
 import pandas as pd
 import pytest
 
@@ -15,7 +19,8 @@ from evergreen.monitoring.lease import Leases
 from evergreen.monitoring.verdict import WindowVerdict
 from evergreen.paths import Home as State
 from tests.support.command_line import Home
-from tests.support.turns import NAME, ago, log_rows, table
+from tests.support.serving import serving
+from tests.support.turns import NAME, ago, log_rows, send, table, wait_until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -70,6 +75,11 @@ def window(home, number):
         return history.window(number)
 
 
+def answering(server):
+    """The version that an API answers with."""
+    return httpx.get(f"{server.url}/health").json()["model_version"]
+
+
 def champions(home):
     """The moves in the promotion log, the oldest first."""
     with closing(sqlite3.connect(home.state / "evergreen.db")) as connection:
@@ -95,8 +105,10 @@ def test_a_model_that_is_worse_on_the_newest_rows_is_refused(home, config):
     rows = pd.concat([table(300, 3, noise=True), table(100, 4)])
     log_rows(home.state, rows, start, version="1")
     number = ask(home, since=start - timedelta(seconds=1))
-    done = retrain(home, config).check(1).json
-    assert (done["status"], done["champion"]) == ("refused", "1")
+    with serving(home.state, "--model", NAME) as server:
+        done = retrain(home, config).check(1).json
+        assert (done["status"], done["champion"]) == ("refused", "1")
+        assert send(server.url, home.state, table(5, 6)) == {"1"}
     assert window(home, number).turn == "refused"
     assert champions(home) == [("promoted", "1"), ("refused", None)]
 
@@ -138,11 +150,14 @@ def test_two_at_once_are_refused_with_the_reason(home, config):
 
 def test_what_passed_the_gate_and_fails_in_service_goes_back(home, config):
     ask(home, since=ago(hours=2))
-    retrain(home, config).check()
-    promoted = ago(seconds=1)
-    # The truth turns back: version 2 is wrong about what version 1 would have known.
-    log_rows(home.state, table(250, 5), promoted + timedelta(seconds=2), version="2", wrong=True)
     guard = ("--guard", "--config", str(config))
-    home.run(*guard).check(1, "Rolled back to version 1", "surely worse")
+    with serving(home.state, "--model", NAME) as server:
+        retrain(home, config).check()
+        wait_until(lambda: answering(server) == "2")
+        # The truth turns back: version 2 is wrong about what version 1 would have known.
+        assert send(server.url, home.state, table(250, 5)) == {"2"}
+        home.run(*guard).check(1, "Rolled back to version 1", "surely worse")
+        wait_until(lambda: answering(server) == "1")
+        assert send(server.url, home.state, table(5, 6)) == {"1"}
     assert champions(home)[-1] == ("rolled_back", "1")
     assert home.run(*guard, "--json").check().json["guard"] is None  # it happens once

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +14,7 @@ import pandas as pd
 
 from evergreen.serving.prediction_log import PredictionLog
 from evergreen.serving.records import PredictionRecord
+from evergreen.simulation.traffic import send_traffic
 
 NAME = "orders"
 
@@ -78,6 +83,34 @@ def log_rows(
         moment += timedelta(seconds=1)
     log.close()
     return moment
+
+
+def send(url: str, state: Path, rows: pd.DataFrame) -> set[str]:
+    """Send rows and their labels to an API, wait for its log; return the versions that answered."""
+    before = _labels(state)
+    labels = rows["late"].tolist()
+    told = send_traffic(url, rows.drop(columns="late").to_dict("records"), labels, delay=0)
+    assert (told.answered, told.labelled) == (len(rows), len(rows))
+    wait_until(lambda: _labels(state) == before + len(rows))
+    return set(told.versions)
+
+
+def _labels(state: Path) -> int:
+    """Return how many logged predictions have a label by now."""
+    with closing(sqlite3.connect(state / "predictions.db")) as connection:
+        tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'feedback'")
+        if not tables.fetchone()[0]:
+            return 0
+        query = "SELECT count(*) FROM predictions JOIN feedback USING (request_id, request_row)"
+        return int(connection.execute(query).fetchone()[0])
+
+
+def wait_until(happens: Callable[[], bool], timeout: float = 120) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + timeout
+    while not happens():
+        assert time.monotonic() < deadline, "did not happen"
+        time.sleep(0.05)
 
 
 def ago(**span: int) -> datetime:
