@@ -53,7 +53,7 @@ class LevelConfig(Value):
         description="Means, correlations, reconstruction and domain classifier together.",
     )
     predictions: Level = Field(0.001, description="The distribution of the predictions.")
-    performance: Level = Field(0.008, description="Loss where labels came, else its estimate.")
+    performance: Level = Field(0.004, description="Loss where labels came, else its estimate.")
 
 
 class EffectConfig(Value):
