@@ -136,7 +136,9 @@ def add_ways(how: argparse._ActionsContainer) -> None:
     how.add_argument(
         "--window", metavar="TABLE", help="monitor: judge this, or log, instead of the config's"
     )
-    how.add_argument("--since", metavar="SPAN", help="monitor: all that was logged in a span, such as 6h")
+    how.add_argument(
+        "--since", metavar="SPAN", help="monitor: all that was logged in a span, such as 6h"
+    )
     how.add_argument("--to", metavar="VERSION", help="rollback: to this version")
     how.add_argument(
         "--reason",
