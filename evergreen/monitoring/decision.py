@@ -153,7 +153,7 @@ def training_rows(config: MonitoringConfig, history: Sequence[PastWindow]) -> Tr
         rows=rows,
         max_rows=most,
         reason=(
-            f"the mean loss rose from {found.before:.4g} to {found.after:.4g} "
+            f"the mean loss rose from {found.before:.4g} to {found.after:.4g}, "
             f"{plural(len(served) - found.position, 'window')} ago; {plural(rows, 'row')} labelled "
             "since then"
         ),

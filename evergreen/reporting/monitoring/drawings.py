@@ -17,6 +17,7 @@ from evergreen.reporting.monitoring.trends import Point, Trend
 from evergreen.reporting.numbers import decimals, measured, number
 
 WIDTH, HEIGHT = 1000, 100  # units of the drawing, whatever its size on the page
+FLAT = 0.02  # least share of its greatest value that the axis of a figure spans
 COLOUR_OF: dict[Action, str] = {
     "none": "rule",
     "watch": "wait",
@@ -73,6 +74,8 @@ def chart(trend: Trend, windows: Sequence[MonitoredWindow], *, estimated: bool =
     given = [p for p in trend.points if measured(p.value)]
     ends = [v for p in given for v in (p.value, p.low, p.high, p.before) if measured(v)]
     low, high = min(ends), max(ends)
+    if high - low < FLAT * abs(high):  # or noise would fill the drawing
+        low, high = low - FLAT * abs(high) / 2, high + FLAT * abs(high) / 2
     room = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
     place = _Scale(len(trend.points), low - room, high + room)
     bounds = "".join(
@@ -93,7 +96,7 @@ def chart(trend: Trend, windows: Sequence[MonitoredWindow], *, estimated: bool =
     parts += [_stroke(calm, "series-1", 6), _stroke(late, "paper", 3), _stroke(loud, "bad", 8)]
     places = decimals([high - low], 2)
     heights = tuple(
-        Mark(place.y(value), f"{value:.{places}f}" if places < 6 else number(value))
+        Mark(place.y(value), f"{value:z.{places}f}" if places < 6 else number(value))
         for value in (high, (low + high) / 2, low)
     )
     said = ", ".join(number(p.value, missing="not measured") for p in trend.points)

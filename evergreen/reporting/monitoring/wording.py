@@ -147,7 +147,8 @@ def _sentence(window: MonitoredWindow) -> str:
     if window.action == "none":
         return f"What {name} gets is what it was trained on."
     if window.action == "retrain" and window.turn == "promoted":
-        return f"Version {window.new_version} of {window.use_case} took over: {moved}."
+        found = f"With {name}, {moved}. " if moved else ""
+        return f"{found}Version {window.new_version} took over."
     if moved:
         return f"With {name}, {moved}."
     return f"For {name}, {outcome_of(window)}."
