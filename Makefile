@@ -48,7 +48,7 @@ demo: $(VENV)/.installed ## Show the whole loop in a few minutes, in .evergreen/
 
 .PHONY: test
 test: $(VENV)/.installed-dev ## Run the tests: unit, integration, end to end (TESTS=tests/browser: the page)
-	@$(BIN)/pytest -n $(WORKERS) --dist loadfile $(TESTS) $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
 .PHONY: test-fast
 test-fast: $(VENV)/.installed-dev ## Run the unit tests
