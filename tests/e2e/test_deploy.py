@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import QUICK
-from tests.support.deployments import Deployed, deployable, sleeper
+from tests.support.deployments import Deployed, deployable, sleeper, turned_round
 
 # Another seed makes another model; the wide margin lets it become champion.
 TRAIN_ANEW = (
@@ -46,16 +46,18 @@ def test_deploying_again_changes_nothing_and_zenml_knows_both_servers(deployed):
     page = httpx.get(deployed.url)
     assert "text/html" in page.headers["content-type"]
     row = httpx.get(f"{deployed.url}/contract/example").json()
-    assert httpx.post(f"{deployed.url}/predict", json=row).json()["model_version"] == "1"
+    assert deployed.predict() == "1"
     assert httpx.get(f"{deployed.url}/docs").status_code == 200
     assert "evergreen_" in httpx.get(f"{deployed.url}/metrics").text
 
-    listed = deployed.zenml("deployment", "list", "--output", "json").check()
-    assert "iris_api" in listed.out
-    assert deployed.url in listed.out
-    deployed.zenml("deployment", "describe", "iris_api").check(0, "RUNNING")
-    deployed.zenml("deployment", "logs", "iris_api").check(0, "startup complete")
-    deployed.zenml("model-deployer", "models", "list").check(0, "deploy")
+    told = deployed.zenml(
+        "deployment list --output json",
+        "deployment describe iris_api",
+        "deployment logs iris_api",
+        "model-deployer models list",
+    )
+    words = ("iris_api", deployed.url, "RUNNING", "startup complete", f"iris_{deployed.ports[1]}")
+    told.check(0, *words)
 
     invoked = httpx.post(
         f"{deployed.url}/invoke", json={"parameters": {"model": "iris", "row": row}}, timeout=60
@@ -63,21 +65,37 @@ def test_deploying_again_changes_nothing_and_zenml_knows_both_servers(deployed):
     assert invoked["success"]
     assert invoked["outputs"]["answer"]["model_version"] == "1"
 
+    deployed.zenml("deployment delete iris_api --yes").check()
+    assert deployed.status()["servers"]["Contract API"]["condition"] == "absent"
+    mended = deployed.deploy("--json").check().json
+    changed = {server["title"]: server["changed"] for server in mended["servers"]}
+    assert changed == {"MLflow's server": False, "Contract API": True}
+    assert deployed.predict() == "1"
+
     deployed.home.run("--undeploy", *deployed.options).check(0, "STOPPED", deployed.url)
     assert deployed.processes() == set()
-    assert deployed.status()["deployed"] is None
     deployed.home.run("--undeploy", *deployed.options).check(0, "Nothing of 'iris'")
 
 
-def test_a_new_champion_and_dead_servers(deployed):
-    [api] = [s["process"] for s in deployed.status()["servers"].values() if "API" in s["title"]]
+def test_a_new_champion_a_failed_smoke_test_and_dead_servers(deployed):
+    api = deployed.processes("Contract API")
     deployed.home.run(*TRAIN_ANEW, "--json").check()
+    deployed.wait_for_version("2")
+    assert deployed.processes("Contract API") == api  # it swapped by itself
+    with turned_round(deployed.champions_bundle()):
+        failed = deployed.deploy("--set", "serving.batch_rows=50")
+        failed.check(1, "The smoke test failed", "MLflow's server version 1")
+    assert "Everything is as it was before" in failed.err
+    assert deployed.processes("Contract API") != api  # new settings, and the former ones again
+    assert deployed.mlflow_answers() == dict(zip(deployed.ports[1:], (True, False), strict=True))
+    assert deployed.logged_version() == "1"
+
     done = deployed.deploy("--json").check().json
     assert (done["version"], done["former"]) == ("2", "1")
     assert [server["check"]["version"] for server in done["servers"]] == ["2", "2"]
-    status = deployed.status()
-    assert status["champion"] == status["deployed"] == "2"
-    assert status["servers"]["Contract API"]["process"] == api  # it swapped by itself
+    changed = {server["title"]: server["changed"] for server in done["servers"]}
+    assert changed == {"MLflow's server": True, "Contract API": False}
+    assert deployed.logged_version() == "2"
     assert sorted(deployed.mlflow_answers().values()) == [False, True]  # the old one is gone
 
     stranger = sleeper()
@@ -85,16 +103,16 @@ def test_a_new_champion_and_dead_servers(deployed):
         for process in deployed.processes():
             os.kill(process, signal.SIGKILL)
         deployed.set_recorded_process(stranger.pid)
-        found = deployed.status()["servers"].values()
-        assert {server["condition"] for server in found} == {"stale"}
+        found = deployed.status()
+        assert found["champion"] == found["deployed"] == "2"
+        assert {server["condition"] for server in found["servers"].values()} == {"stale"}
         done = deployed.deploy("--json").check().json
         assert all("belongs to another program" in server["why"] for server in done["servers"])
         assert stranger.poll() is None
     finally:
         stranger.kill()
         stranger.wait()
-    found = deployed.status()["servers"].values()
-    assert {(server["condition"], server["version"]) for server in found} == {("running", "2")}
+    assert [server["check"]["version"] for server in done["servers"]] == ["2", "2"]
 
 
 def test_a_port_that_is_taken_is_named_and_nothing_is_begun(home):
@@ -111,9 +129,8 @@ def test_a_port_that_is_taken_is_named_and_nothing_is_begun(home):
 
 
 def test_a_stack_without_a_server_is_refused(home):
-    register = ("stack", "register", "bare", "-o", "local", "-a", "local")
     with deployable(home) as found:
-        found.zenml(*register, "-e", "mlflow_local", "-r", "mlflow_local").check()
+        found.zenml("stack register bare -o local -a local -e mlflow_local -r mlflow_local").check()
         done = found.deploy("--stack", "bare").check(2, "nothing to deploy to")
         assert "'bare'" in done.err
 

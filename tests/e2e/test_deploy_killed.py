@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.e2e.test_deploy import TRAIN_ANEW
-from tests.support.command_line import ROOT, Finished
-from tests.support.deployments import Deployed, deployable
+from tests.support.command_line import ROOT
+from tests.support.deployments import Deployed, deployable, served_registry
+from tests.support.mlflow_servers import stop, tracking_server
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -26,21 +28,32 @@ STEPS = (
 
 @pytest.fixture
 def deployed(home) -> Deployed:
-    """A home in which version 1 is deployed, and version 2 is champion."""
-    with deployable(home) as found:
-        found.deploy("--quiet").check()
-        found.home.run(*TRAIN_ANEW, "--quiet").check()
-        yield found
+    """A home in which version 1 is deployed and version 2 was trained, with a tracking server."""
+    with deployable(home) as found, tracking_server(home.state / "mlflow") as (url, registry):
+        served = replace(found, stack=served_registry(home, url))
+        served.deploy("--quiet").check()
+        served.home.run(*TRAIN_ANEW, "--stack", "local", "--quiet").check()
+        stop(registry)
+        yield replace(served, registry=url)
 
 
-def test_killed_at_each_step_in_turn(deployed):
+def test_cut_off_at_each_step_in_turn(deployed):
+    """The registry is away at first, and once more after the bundle was verified."""
     first, second = deployed.ports[1:]
-    for step in STEPS:
-        with deployed.deploying() as run:
-            run.wait_for_log(f"Step `{step}` has started")
-        assert deployed.mlflow_answers()[first], step  # version 1 goes on
-        assert httpx.get(f"{deployed.url}/health").json()["status"] == "ok", step
-    done = deployed.deploy("--json").check().json
+    deployed.deploy().check(3, f"{deployed.registry} cannot be reached")
+    assert deployed.mlflow_answers() == {first: True, second: False}
+    assert deployed.predict() in ("1", "2")  # it may have swapped before
+    with deployed.registry_back() as registry:
+        for step in STEPS:
+            with deployed.deploying() as run:
+                run.wait_for_log(f"Step `{step}` has started")
+            assert deployed.mlflow_answers()[first], step  # version 1 goes on
+            assert deployed.predict() in ("1", "2"), step
+        deployed.wait_for_version("2")
+        with deployed.deploying("--json") as run:
+            run.wait_for_log("Step `deploy_everywhere` has started")
+            stop(registry)
+            done = run.finish().check().json
     assert (done["version"], done["former"]) == ("2", "1")
     assert any("cut short" in note for note in done["notes"])
     assert deployed.mlflow_answers() == {first: False, second: True}
@@ -51,31 +64,45 @@ def test_killed_at_each_step_in_turn(deployed):
 
 
 def test_a_full_disk(home, tmp_path):
-    """The state folder lies on a small file system that exists for this process only."""
-    with deployable(home) as found:
-        done = deploy_on_a_full_disk(found, tmp_path / "small")
-        done.check(3, "space", str(tmp_path / "small"))
-        left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-        assert str(tmp_path / "small") not in left.stdout
+    """For this test's commands alone, the state folder lies on a small file system."""
+    with small_disk(home.state, tmp_path) as inside, deployable(home) as found:
+        found.deploy("--quiet", prefix=inside).check()
+        home.run(*TRAIN_ANEW, "--quiet", prefix=inside).check()
+        before = found.processes()
+        with filled(home.state, inside):
+            found.deploy(prefix=inside).check(3, "space", str(home.state))
+            assert found.processes() == before
+            assert found.mlflow_answers()[found.ports[1]]
+            assert found.predict() in ("1", "2")  # the API may have swapped by itself
+        done = found.deploy("--json", prefix=inside).check().json
+        assert (done["version"], done["former"]) == ("2", "1")
 
 
-def deploy_on_a_full_disk(deployed: Deployed, folder) -> Finished:
-    folder.mkdir()
-    state = shlex.quote(str(deployed.home.state))
-    small = shlex.quote(str(folder))
-    words = shlex.join([sys.executable, "run.py", "--pipeline", "deploy", *deployed.options])
+@contextmanager
+def small_disk(state: Path, folder: Path) -> Iterator[tuple[str, ...]]:
+    """Put a copy of a state folder on 128 MB in its place; yield what lets a command see it."""
     script = (
-        f"mount -t tmpfs -o size=64m tmpfs {small} && cp -a {state}/. {small} && "
-        f"{{ dd if=/dev/zero of={small}/filler bs=4k 2>/dev/null || true; }} && "
-        f"truncate -s -16k {small}/filler && exec {words}"
+        'mount -t tmpfs -o size=128m tmpfs "$1" && cp -a "$0/." "$1" && mount --bind "$1" "$0" && '
+        "echo && exec sleep 3600"
     )
-    done = subprocess.run(
-        ["unshare", "--map-root-user", "--mount", "sh", "-c", script],
-        env=deployed.home.environment(EVERGREEN_HOME=str(folder)),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    return Finished(done.returncode, done.stdout, done.stderr)
+    folder = folder / "small"
+    folder.mkdir()
+    command = ["unshare", "--map-root-user", "--mount", "sh", "-c", script, str(state), str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"\n"
+            enter = ("nsenter", "--user", "--mount", "--preserve-credentials")
+            yield (*enter, f"--wd={ROOT}", "--target", str(holder.pid))
+        finally:
+            holder.kill()
+
+
+@contextmanager
+def filled(folder: Path, inside: tuple[str, ...]) -> Iterator[None]:
+    """Take all space but 16 kB from a small disk."""
+    file = str(folder / "filler")
+    script = 'dd if=/dev/zero of="$0" bs=4k 2>/dev/null; truncate -s -16k "$0"'
+    subprocess.run([*inside, "sh", "-c", script, file], check=True)
+    yield
+    subprocess.run([*inside, "rm", file], check=True)

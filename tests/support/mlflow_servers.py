@@ -29,9 +29,11 @@ def scoring_server(model: Path, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def tracking_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def tracking_server(
+    folder: Path, port: int | None = None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run a tracking server with its store and its artifacts in ``folder``."""
-    port = free_port()
+    port = port or free_port()
     command = [
         "server",
         f"--backend-store-uri=sqlite:///{folder / 'mlflow.db'}",

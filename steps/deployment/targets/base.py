@@ -48,7 +48,7 @@ class Target(Protocol):
         Raises
         ------
         UnreachableError
-            If a port is taken.
+            If a port is taken, or a server waits for a registry that does not answer.
         InputError
             If the component cannot serve it.
         """

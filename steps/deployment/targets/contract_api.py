@@ -41,6 +41,7 @@ from evergreen.provenance import code_fingerprint
 from steps.deployment.api_extension import host_contract_api
 from steps.deployment.invocation import contract_api, deployment_name
 from steps.deployment.targets.base import Place
+from steps.promotion.champion import open_registry
 
 PORT: Final = "deploy.port=8010"
 LOOKING: Final = 10.0  # seconds after which the API has looked for a new champion
@@ -188,6 +189,7 @@ class HostedApi:
             if waited > LOOKING and swap_failure(str(before.url)) is not None:
                 break
             time.sleep(0.5)
+        open_registry().champion(self.place.name)  # if that is away, a restart makes nothing better
         why = swap_failure(str(before.url)) or "it gave no reason"
         return f"it did not swap in version {release.version} by itself: {why}"
 
