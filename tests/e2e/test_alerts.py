@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import IRIS, QUICK
 from tests.support.command_line import Home
-from tests.support.receivers import webhook
+from tests.support.receivers import telling, webhook
 
 
 @pytest.fixture
@@ -24,11 +24,6 @@ def fresh(tmp_path_factory) -> Home:
     return Home(tmp_path_factory.mktemp("fresh"))
 
 
-def telling(receiver) -> tuple[str, ...]:
-    target = "{type: webhook, url: '" + receiver.url + "', minimum: info}"
-    return ("--set", f"alerts.targets={{ops: {target}}}", "--set", "alerts.attempts=1")
-
-
 def test_a_table_that_fails_its_checks_is_told(fresh, receiver):
     rule = ("--set", "contract.petal_length_cm.maximum=2")
     fresh.run(*IRIS, *QUICK, *telling(receiver), *rule).check(1)
@@ -38,14 +33,17 @@ def test_a_table_that_fails_its_checks_is_told(fresh, receiver):
     assert "petal_length_cm" in post.content["text"]
 
 
-def test_a_refusal_is_told_once(fresh, receiver):
+def test_a_refusal_is_told_once_and_slowness_where_it_is_asked_about(fresh, receiver):
     refused = (*IRIS, *QUICK, *telling(receiver), "--set", "gate.thresholds={log_loss: 0.001}")
-    fresh.run(*refused).check(1)
-    fresh.run(*refused).check(1)
-    [post] = receiver.posts
+    fresh.run(*refused, "--set", "alerts.slow_after=1h").check(1)
+    fresh.run(*refused, "--set", "alerts.slow_after=1s").check(1)
+    [post, slow] = receiver.posts
     assert post.content["kind"] == "gate_refused"
     assert post.content["use_case"] == "iris"
     assert "log_loss" in post.content["text"]
+    assert slow.content["kind"] == "pipeline_slow"
+    assert slow.content["title"].startswith("The training took ")
+    assert slow.content["facts"]["seconds"] > slow.content["facts"]["limit"] == 1
     log = (fresh.state / "logs" / "alerts.log").read_text(encoding="utf-8")
     assert log.count("The gate refused a challenger") == 1
 

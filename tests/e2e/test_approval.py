@@ -5,13 +5,18 @@ from __future__ import annotations
 from tests.e2e.conftest import IRIS, QUICK
 from tests.support import records
 from tests.support.command_line import Home
+from tests.support.receivers import telling, webhook
 
 MANUAL = ("--set", "gate.approval=manual", "--set", "gate.champion=null")
 
 
 def test_waiting_approving_and_rejecting(home):
     seven = (*IRIS, *QUICK, *MANUAL, "--set", "training.seed=7")
-    shown = home.run(*seven).check().out
+    with webhook() as receiver:
+        shown = home.run(*seven, *telling(receiver)).check().out
+    [post] = receiver.posts
+    assert (post.content["kind"], post.content["severity"]) == ("approval_waiting", "warning")
+    assert post.content["title"] == "Version 2 waits for approval"
     assert "WAITING FOR APPROVAL" in shown
     assert "python run.py --approve iris" in shown
     assert records.aliases(home, "iris") == {"champion": "1", "challenger": "2"}

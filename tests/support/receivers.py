@@ -45,6 +45,12 @@ class Webhook:
         return [p for p, s in zip(self.posts, self.statuses, strict=True) if s < 300]
 
 
+def telling(receiver: Webhook) -> tuple[str, ...]:
+    """Return the words of a command line that send every alert to a webhook."""
+    target = "{type: webhook, url: '" + receiver.url + "', minimum: info}"
+    return ("--set", f"alerts.targets={{ops: {target}}}", "--set", "alerts.attempts=1")
+
+
 @contextmanager
 def webhook(answer: Callable[[int], int] = lambda _: 200) -> Iterator[Webhook]:
     """Take POSTs until the block ends; ``answer`` gives the status of the n-th (from 0)."""
