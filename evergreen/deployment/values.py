@@ -83,8 +83,8 @@ class DeploymentReport(Value):
 
     @property
     def changed(self) -> bool:
-        """Whether anything is otherwise than before."""
-        return any(deployment.changed for deployment in self.deployments)
+        """Whether anything is otherwise than before: a server, or what the log says is deployed."""
+        return self.recorded is not None or any(each.changed for each in self.deployments)
 
 
 class ServingCheck(Value):

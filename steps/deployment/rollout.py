@@ -64,7 +64,8 @@ def deploy_everywhere(release: Release, use_case: UseCase) -> Annotated[Rollout,
         servers=tuple(states),
         zenml_run=run_name(),
     )
-    if any(reasons):
+    # A killed deployment may have left every server right, and the log behind.
+    if any(reasons) or started.former != release.version:
         started = log.record(started)
     done: list[Deployment] = []
     with taking_back(targets, states, done, log, started):

@@ -172,18 +172,22 @@ def served_registry(home: Home, url: str) -> str:
 
 @contextmanager
 def turned_round(bundle: Path) -> Iterator[None]:
-    """Let a bundle's scikit-learn model say the opposite of its graph, with right checksums.
+    """Let MLflow's server read a model that says the opposite, with right checksums.
 
-    So MLflow's server, which reads the former, answers otherwise than the API.
+    What is verified before a deployment, the graph and the scikit-learn model, stays as it is.
     """
     kept = bundle.with_name(f"{bundle.name}.kept")
     shutil.copytree(bundle, kept)
     model = load_model(bundle / "model.skops")
     model[-1].coef_ = -model[-1].coef_
-    save_model(model, bundle / "model.skops")
+    save_model(model, bundle / "other.skops")
+    described = (bundle / "MLmodel").read_text(encoding="utf-8")
+    changed = described.replace("model_path: model.skops", "model_path: other.skops")
+    assert changed != described
+    (bundle / "MLmodel").write_text(changed, encoding="utf-8")
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-    content = (bundle / "model.skops").read_bytes()
-    manifest["files"]["model.skops"] = hashlib.sha256(content).hexdigest()
+    content = (bundle / "MLmodel").read_bytes()
+    manifest["files"]["MLmodel"] = hashlib.sha256(content).hexdigest()
     (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     try:
         yield
