@@ -27,7 +27,7 @@ def test_a_file_without_and_with_drift(home, tmp_path):
     said = home.run(*MONITOR, "--window", str(tmp_path / "quiet.csv"))
     said.check(0, "NO DRIFT", "sepal_length_cm", "Evidently", "window.html")
     first = home.run(*MONITOR, "--window", str(tmp_path / "first.csv"), "--quiet")
-    first.check(0, "WATCH", "not confirmed: 1 of 2 alarms")
+    first.check(0, "WATCH", "Not confirmed: 1 of 2 alarms")
     second = home.run(*MONITOR, "--window", str(tmp_path / "second.csv"), "--json").check(1).json
     assert second["status"] == "retrain"
     assert second["exit_code"] == 1
