@@ -26,7 +26,7 @@ def replaced(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBat
 
 
 def test_false_alarms_are_rare():
-    """At most 1.3 % of quiet windows alarm; 12 of 100 would happen less than once in ten million."""
+    """At most 1.3 % of quiet windows alarm; 12 of 100 come less than once in ten million."""
     alarms = sum(verdict(orders_batch(300, seed)).alarm for seed in range(100, 200))
     assert alarms < 12
 
