@@ -24,7 +24,7 @@ from evergreen.serving.registry_reader import look, open_registry
 
 INTERVAL: Final = 3.0  # seconds between looks at the plan
 RETRY: Final = 30.0  # seconds between two starts of a controller
-PATIENCE: Final = 5.0  # seconds that it gets to end
+PATIENCE: Final = 15.0  # seconds that it gets to end; a decision under way is carried out first
 LOG_VARIABLE: Final = "EVERGREEN_PREDICTION_LOG"
 _CONTROLLER: Final = ("-m", "evergreen.promotion.canary")
 _NICE: Final = 5  # requests come first

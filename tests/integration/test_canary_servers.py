@@ -94,11 +94,11 @@ def ramp(template, champion, tmp_path):
 
 
 def ask_until_it_ends(registry, server, boat):
-    """Ask until no challenger is there, and return the versions that answered."""
+    """Ask until no challenger is there and all is written; return the versions that answered."""
     versions = set()
     end = time.monotonic() + PATIENCE
     with httpx.Client(base_url=server.url, timeout=60) as client:
-        while registry.aliased("boats", CHALLENGER) is not None:
+        while registry.aliased("boats", CHALLENGER) or registry.log.open_intents("boats"):
             assert time.monotonic() < end, registry.log.entries("boats")[0]
             for number in range(60):  # crews that one label belongs to
                 answer = client.post("/predict", json={**boat, "crew": 3 + 3 * (number % 2)})
