@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -255,7 +256,10 @@ def test_a_canary_gets_a_controller_and_nothing_else_does(two, guard):
     process = guard._process
     guard.check()
     assert guard._process is process
-    line = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode().split("\0")
+    shown = Path(f"/proc/{process.pid}/cmdline")
+    end = time.monotonic() + 60
+    while not (line := shown.read_bytes().decode().split("\0"))[1:]:  # it is being started
+        assert time.monotonic() < end
     assert line[1:-1] == ["-m", "evergreen.promotion.canary", "--model", "boats"]  # no addresses
     guard.close()
     assert process.returncode is not None
