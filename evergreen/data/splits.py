@@ -179,11 +179,13 @@ def _lowest_share(keys: Hashes, strata: Positions, share: float) -> NDArray[np.b
     """Tell which rows have the lowest keys within their stratum, about ``share`` of its rows.
 
     Rows with equal keys are taken or left together; their stratum is the most frequent one among
-    them. A stratum with at least two keys gets rows on both sides.
+    them, of equally frequent ones the first. A stratum with at least two keys gets rows on both sides.
     """
     units, unit_of_row, sizes = np.unique(keys, return_inverse=True, return_counts=True)
     pairs = pd.DataFrame({"unit": unit_of_row, "stratum": strata}).value_counts(sort=False)
-    frequent = pairs.reset_index().sort_values(["unit", "count"], ascending=[True, False])
+    frequent = pairs.reset_index().sort_values(
+        ["unit", "count", "stratum"], ascending=[True, False, True]
+    )
     stratum_of_unit = frequent.drop_duplicates("unit")["stratum"].to_numpy()
     held = np.zeros(len(units), dtype=bool)
     for stratum in np.unique(stratum_of_unit):

@@ -76,6 +76,18 @@ def test_the_order_of_the_rows_does_not_matter(frame, seed, data, random):
     assert content(one, mine.holdout) == content(other, theirs.holdout)
 
 
+@given(SEEDS, st.sampled_from([{}, {"group": "g"}]))
+@settings(deadline=None, max_examples=40)
+def test_nor_does_it_where_equal_rows_have_both_classes_as_often(seed, data):
+    random = np.random.default_rng(seed)
+    features = pd.DataFrame({"x": random.random(20), "g": np.arange(20) % 7})
+    frame = pd.concat([features.assign(y="yes"), features.assign(y="no")], ignore_index=True)
+    mixed = frame.sample(frac=1, random_state=random).reset_index(drop=True)
+    one, _, mine = split(frame, seed=seed, **data)
+    other, _, theirs = split(mixed, seed=seed, **data)
+    assert content(one, mine.holdout) == content(other, theirs.holdout)
+
+
 @given(tables(), SHARES, SEEDS)
 @settings(deadline=None, max_examples=40)
 def test_equal_rows_share_a_side_unless_most_rows_repeat(frame, share, seed):
