@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -102,29 +103,43 @@ class ExplainProcess:
             process_group=0,  # a terminal's Ctrl-C is for the server, at whose end this one ends
         )
         self._asked = time.monotonic()
-        threading.Thread(target=self._end_when_idle, args=(process,), daemon=True).start()
+        threading.Thread(
+            target=_end_when_idle, args=(weakref.ref(self), process), daemon=True
+        ).start()
         return process
 
-    def _end_when_idle(self, process: subprocess.Popen[bytes]) -> None:
-        while process is self._process:
+    def _end_where_idle(self) -> float:
+        """End the process if it has been idle for long; return the seconds until then."""
+        with self._lock:
             left = self._asked + self._idle - time.monotonic()
-            if left > 0:
-                time.sleep(min(left, 1.0))
-                continue
-            with self._lock:
-                if process is self._process and time.monotonic() >= self._asked + self._idle:
-                    self._end()
+            if left <= 0:
+                self._end()
+            return left
 
     def _end(self) -> None:
         process, self._process = self._process, None
-        if process is None:
+        if process is not None:
+            _ended(process)
+
+
+def _end_when_idle(owner: weakref.ref[ExplainProcess], process: subprocess.Popen[bytes]) -> None:
+    """Wait until nothing is asked any more, or nobody is left to ask: the model was swapped."""
+    while (asking := owner()) is not None:
+        if asking._process is not process:
             return
-        for stream in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):
-                if stream is not None:
-                    stream.close()
-        process.kill()  # it holds nothing that could be lost
-        process.wait()
+        left = asking._end_where_idle()
+        del asking
+        time.sleep(min(max(left, 0.0), 1.0))
+    _ended(process)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> None:
+    for stream in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):
+            if stream is not None:
+                stream.close()
+    process.kill()  # it holds nothing that could be lost
+    process.wait()
 
 
 def answer_questions(folder: Path) -> None:
