@@ -16,6 +16,7 @@ import numpy.typing as npt
 from evergreen.data.contract import Contract
 from evergreen.errors import RefusedError, UnreachableError
 from evergreen.promotion.golden import PREDICTION, PROBABILITY, read_golden
+from evergreen.serving.holder import VERSION_HEADER
 from evergreen.serving.log_tables import SMOKE_TEST
 
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -130,7 +131,7 @@ def ask_api(url: str, golden: GoldenRows, headers: Mapping[str, str] | None = No
         for label in labels:
             shares = [row["probabilities"][str(label)] for row in answered]
             columns[f"{PROBABILITY}{label}"] = np.asarray(shares, dtype=np.float64)
-    return Answers(columns, response.headers.get("x-evergreen-model-version") or None)
+    return Answers(columns, response.headers.get(VERSION_HEADER.decode()) or None)
 
 
 def ask_mlflow(url: str, golden: GoldenRows) -> Answers:

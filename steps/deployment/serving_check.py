@@ -11,7 +11,13 @@ from zenml.client import Client
 
 from evergreen.config import UseCase
 from evergreen.deployment.agreement import check
-from evergreen.deployment.servers import KeyRefusedError, api_health, ask_api, swap_failure
+from evergreen.deployment.servers import (
+    Health,
+    KeyRefusedError,
+    api_health,
+    ask_api,
+    swap_failure,
+)
 from evergreen.deployment.values import Check, Release, ServingCheck
 from evergreen.errors import InputError, RefusedError, UnreachableError
 from steps.announcements import announce
@@ -90,7 +96,7 @@ def api_checks(release: Release, use_case: UseCase) -> tuple[Check, ...]:
     if health is None or health.model != release.name:
         return ()
     announce("Wait for the API to swap")
-    await_version(url, release.version)
+    health = await_version(url, release.version)
     announce("Ask the API for the golden rows")
     golden = golden_rows(release)
     key = os.environ.get(KEY_VARIABLE)
@@ -109,11 +115,13 @@ def api_checks(release: Release, use_case: UseCase) -> tuple[Check, ...]:
     return (found,)
 
 
-def await_version(url: str, version: str) -> None:
-    """Wait until an API serves a version; raise `RefusedError` with its reason where it does not.
+def await_version(url: str, version: str) -> Health:
+    """Wait until an API serves a version, and return what it says of itself then.
 
     Raises
     ------
+    RefusedError
+        If it does not take the version, with its reason.
     UnreachableError
         If it ended meanwhile.
     """
@@ -121,7 +129,7 @@ def await_version(url: str, version: str) -> None:
     while (waited := time.monotonic() - start) < SWAPPING:
         health = api_health(url)
         if health is not None and health.version == version:
-            return
+            return health
         if waited > LOOKING and swap_failure(url) is not None:
             break
         time.sleep(0.5)

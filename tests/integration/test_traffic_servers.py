@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from evergreen.deployment.servers import GoldenRows, ask_api
 from evergreen.paths import Home
 from evergreen.promotion.store import prepare_store
 from tests.support.arms import plan_of
@@ -149,11 +150,13 @@ def test_a_shadow_is_logged_and_never_seen(store, serve, tmp_path):
     ]
 
 
-def test_a_corrupt_challenger_gets_no_traffic(store, serve):
+def test_a_corrupt_challenger_gets_no_traffic(store, serve, bundles):
     corrupt(store.files("2"))
     store.direct(plan(percent=100))
     with serve() as server:
         assert set(versions_of(server, range(20)).values()) == {"1"}
+        golden = GoldenRows.read(bundles["first"].folder, bundles["first"].contract)
+        assert ask_api(server.url, golden).version == "1"
         health = httpx.get(f"{server.url}/health").json()
         assert (health["status"], health["model_version"]) == ("degraded", "1")
         assert "the challenger 2 gets no traffic" in health["problems"][0]
