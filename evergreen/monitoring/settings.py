@@ -46,14 +46,14 @@ class LevelConfig(Value):
     """Probability of a false alarm per window, for each family of tests."""
 
     columns: Level = Field(
-        0.004, description="False discovery rate over the columns (Benjamini-Hochberg)."
+        0.002, description="False discovery rate over the columns (Benjamini-Hochberg)."
     )
     multivariate: Level = Field(
-        0.004,
+        0.002,
         description="Means, correlations, reconstruction and domain classifier together.",
     )
     predictions: Level = Field(0.001, description="The distribution of the predictions.")
-    performance: Level = Field(0.004, description="Loss where labels came, else its estimate.")
+    performance: Level = Field(0.008, description="Loss where labels came, else its estimate.")
 
 
 class EffectConfig(Value):
