@@ -179,7 +179,8 @@ def _lowest_share(keys: Hashes, strata: Positions, share: float) -> NDArray[np.b
     """Tell which rows have the lowest keys within their stratum, about ``share`` of its rows.
 
     Rows with equal keys are taken or left together; their stratum is the most frequent one among
-    them, of equally frequent ones the first. A stratum with at least two keys gets rows on both sides.
+    them, of equally frequent ones the first. A stratum with at least two keys gets rows on both
+    sides.
     """
     units, unit_of_row, sizes = np.unique(keys, return_inverse=True, return_counts=True)
     pairs = pd.DataFrame({"unit": unit_of_row, "stratum": strata}).value_counts(sort=False)

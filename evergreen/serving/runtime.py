@@ -37,6 +37,16 @@ class Outputs(msgspec.Struct, frozen=True):
     labels: tuple[Label, ...] | None
     intervals: FloatArray | None = None
 
+    def part(self, start: int, stop: int) -> Outputs:
+        """Return what is said of the rows from ``start`` to before ``stop``."""
+        rows, shares, bounds = slice(start, stop), self.probabilities, self.intervals
+        return Outputs(
+            self.predictions[rows],
+            None if shares is None else shares[rows],
+            self.labels,
+            None if bounds is None else bounds[rows],
+        )
+
 
 class Runtime(Protocol):
     """A model that is ready to predict; safe to be used from several threads."""

@@ -22,7 +22,6 @@ from evergreen.serving.parsing.json_body import read_json
 from evergreen.serving.parsing.rows import Inputs
 from evergreen.serving.parsing.tables import rows_in
 from evergreen.serving.problems import Problem
-from evergreen.serving.runtime import Outputs
 
 if TYPE_CHECKING:
     from evergreen.serving.settings import ServingConfig
@@ -166,19 +165,9 @@ _READERS: Final[dict[str, Callable[[bytes, Plan, ServingConfig], tuple[Inputs, F
 # --- writing -----------------------------------------------------------------------------------
 
 
-def _part(outputs: Outputs, start: int, stop: int) -> Outputs:
-    shares, bounds = outputs.probabilities, outputs.intervals
-    return Outputs(
-        outputs.predictions[start:stop],
-        None if shares is None else shares[start:stop],
-        outputs.labels,
-        None if bounds is None else bounds[start:stop],
-    )
-
-
 def _write_json(call: Call, plan: Plan, result: Result, start: int, stop: int) -> bytes:
     rows = rows_in(result.inputs)
-    answers = plan.rows(_part(result.outputs, start, stop), start, result.findings.flags)
+    answers = plan.rows(result.outputs.part(start, stop), start, result.findings.flags)
     listed = _encode(answers)[1:-1]
     if start == 0:
         head = {
@@ -194,7 +183,7 @@ def _write_json(call: Call, plan: Plan, result: Result, start: int, stop: int) -
 
 
 def _write_ndjson(call: Call, plan: Plan, result: Result, start: int, stop: int) -> bytes:
-    answers = plan.rows(_part(result.outputs, start, stop), start, result.findings.flags)
+    answers = plan.rows(result.outputs.part(start, stop), start, result.findings.flags)
     return b"".join(_encode(answer) + b"\n" for answer in answers)
 
 
@@ -221,7 +210,7 @@ def _write_parquet(call: Call, plan: Plan, result: Result, start: int, stop: int
 
 
 def _columns(plan: Plan, result: Result, start: int, stop: int) -> dict[str, list[Any]]:
-    part = _part(result.outputs, start, stop)
+    part = result.outputs.part(start, stop)
     flags = result.findings.flags
     columns: dict[str, list[Any]] = {
         "row": list(range(start, stop)),

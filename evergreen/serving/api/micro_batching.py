@@ -10,7 +10,6 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class MicroBatcher:
             return None
         for row, one in enumerate(batch):
             if not one.answer.done():
-                one.answer.set_result(_of_row(outputs, row))
+                one.answer.set_result(outputs.part(row, row + 1))
         return None
 
     async def _alone(self, one: _Waiting) -> None:
@@ -101,15 +100,4 @@ def _together(batch: list[_Waiting]) -> Outputs:
     names = batch[0].inputs
     return batch[0].runtime.predict(
         {name: np.concatenate([one.inputs[name] for one in batch]) for name in names}
-    )
-
-
-def _of_row(outputs: Outputs, row: int) -> Outputs:
-    """Return what was said of one row."""
-    part = slice(row, row + 1)
-    return msgspec.structs.replace(
-        outputs,
-        predictions=outputs.predictions[part],
-        probabilities=None if outputs.probabilities is None else outputs.probabilities[part],
-        intervals=None if outputs.intervals is None else outputs.intervals[part],
     )
