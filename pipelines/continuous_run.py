@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evergreen.alerts.alert import Kind
 from evergreen.config import UseCase
 from evergreen.errors import UnreachableError
-from evergreen.faults import as_product_error
 from evergreen.monitoring.history import MonitoredWindow, MonitoringHistory
 from evergreen.monitoring.lease import Held
 from evergreen.monitoring.outcome import window_pages
@@ -23,15 +23,13 @@ from evergreen.monitoring.turn_outcome import (
     message_of,
     status_of,
 )
-from evergreen.monitoring.turns import settled
 from evergreen.promotion.registry import Registry
-from evergreen.reporting.monitoring.files import write_pages
 from evergreen.use_case import load_use_case
 from pipelines import session
 from pipelines.alerting import telling
 from pipelines.decision_session import open_registry
 from pipelines.monitoring_run import JUDGING, lock_name
-from pipelines.retraining_run import leased
+from pipelines.retraining_run import close_failed, leased
 from pipelines.training_run import conclude, reproduction
 
 if TYPE_CHECKING:
@@ -125,21 +123,12 @@ def execute(
 def failures_noted(
     history: MonitoringHistory, registry: Registry, use_case: UseCase, around: session.Session
 ) -> Iterator[None]:
-    """Close the turn that fails in the block, unless the gate had its say.
-
-    Open stays what was interrupted, or what something unreachable broke off: the next turn takes
-    it up.
-    """
+    """Close the turn that fails in the block; what was interrupted stays open."""
     try:
         yield
     except Exception as error:
-        known = as_product_error(error, str(around.home.root))
-        if not isinstance(known, UnreachableError):
-            window = turn_of(history, use_case, around)
-            entries = registry.log.entries(use_case.name)
-            if window is not None and window.id is not None and settled(entries, window) is None:
-                history.record_turn(window.id, "failed", note=str(known or error))
-                write_pages(around.home, use_case.name)
+        begun = partial(turn_of, history, use_case, around)
+        close_failed(history, registry, use_case, begun, error)
         raise
 
 

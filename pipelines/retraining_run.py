@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,17 +131,32 @@ def recorded(
     try:
         yield done
     except Exception as error:
-        known = as_product_error(error, str(Home.locate().root))
-        decided = settled(registry.log.entries(use_case.name), window)
-        if decided is None and not isinstance(known, UnreachableError):
-            history.record_turn(number, "failed", note=str(known or error))
-            write_pages(Home.locate(), use_case.name)
+        close_failed(history, registry, use_case, lambda: window, error)
         raise
     (outcome,) = done
     if outcome.status in ("promoted", "refused", "unchanged"):
         turn: Outcome = "promoted" if outcome.status == "promoted" else "refused"
         history.record_turn(number, turn, version=outcome.version, note=outcome.message)
     write_pages(Home.locate(), use_case.name)
+
+
+def close_failed(
+    history: MonitoringHistory,
+    registry: Registry,
+    use_case: UseCase,
+    begun: Callable[[], MonitoredWindow | None],
+    error: Exception,
+) -> None:
+    """Close the turn of the window that was begun where an error ended it before the gate's say.
+
+    Open stays what something unreachable broke off: the next turn takes it up.
+    """
+    known = as_product_error(error, str(Home.locate().root))
+    if isinstance(known, UnreachableError) or (window := begun()) is None or window.id is None:
+        return
+    if settled(registry.log.entries(use_case.name), window) is None:
+        history.record_turn(window.id, "failed", note=str(known or error))
+        write_pages(Home.locate(), use_case.name)
 
 
 def execute(
