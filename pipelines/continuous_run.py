@@ -100,12 +100,7 @@ def execute(
     from pipelines.continuous import continuous
     from steps.announcements import listening
 
-    configured = continuous.with_options(
-        run_name=around.name,
-        enable_cache=False if options.no_cache else None,
-        settings=session.tracking_settings(use_case),
-        tags=[use_case.name],
-    )
+    configured = session.configured(continuous, use_case, options, around.name)
     command = reproduction(options, "continuous")
     held.require()
     with (

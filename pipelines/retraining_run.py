@@ -175,12 +175,7 @@ def execute(
 
     now = datetime.now(UTC)
     with listening(view.show):
-        configured = retrain.with_options(
-            run_name=run_name,
-            enable_cache=False if options.no_cache else None,
-            settings=session.tracking_settings(use_case),
-            tags=[use_case.name],
-        )
+        configured = session.configured(retrain, use_case, options, run_name)
         return configured(
             use_case, request_of(window, use_case, now), reproduction(options, "retrain")
         )

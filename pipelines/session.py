@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from filelock import FileLock, Timeout
 
@@ -22,6 +22,9 @@ from evergreen.config import UseCase
 from evergreen.errors import InputError, UnreachableError
 from evergreen.paths import Home
 from evergreen.terminal import LiveView, redirected_output
+
+if TYPE_CHECKING:
+    from zenml.pipelines.pipeline_definition import Pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL_STACK = ROOT / "stacks" / "local.yaml"
@@ -228,9 +231,16 @@ def tracking_uri() -> str:
     return str(tracker.get_tracking_uri())
 
 
-def tracking_settings(use_case: UseCase) -> dict[str, Any]:
-    """Return the settings that put a run into its use case's MLflow experiment."""
-    return {"experiment_tracker.mlflow": {"experiment_name": use_case.name}}
+def configured(
+    pipeline: Pipeline, use_case: UseCase, options: argparse.Namespace, run_name: str
+) -> Pipeline:
+    """Return a pipeline that trains, with its run's name, tag, cache and MLflow experiment."""
+    return pipeline.with_options(
+        run_name=run_name,
+        enable_cache=False if options.no_cache else None,
+        settings={"experiment_tracker.mlflow": {"experiment_name": use_case.name}},
+        tags=[use_case.name],
+    )
 
 
 def prepare_tracking(use_case: UseCase) -> None:

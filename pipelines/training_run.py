@@ -52,12 +52,7 @@ def execute(
 
     watched = telling(use_case, "pipeline_failed", "The training", refusals=False)
     with listening(view.show), watched:
-        configured = train.with_options(
-            run_name=run_name,
-            enable_cache=False if options.no_cache else None,
-            settings=session.tracking_settings(use_case),
-            tags=[use_case.name],
-        )
+        configured = session.configured(train, use_case, options, run_name)
         run = configured(use_case, reproduction(options))
     return run, stack_name
 
