@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import numpy as np
@@ -12,23 +13,11 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import (
-    accuracy_score,
-    confusion_matrix,
-    f1_score,
-    log_loss,
-    mean_absolute_error,
-    precision_recall_curve,
-    r2_score,
-    roc_auc_score,
-    roc_curve,
-    root_mean_squared_error,
-)
 from sklearn.model_selection import cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from evergreen.config import UseCase
+from evergreen.config import EvaluationConfig, UseCase
 from evergreen.data.contract import Column, Contract
 from evergreen.data.quality_report import Finding, QualityReport
 from evergreen.promotion.verdict import RuleResult, Verdict
@@ -40,23 +29,20 @@ from evergreen.reporting.facts import (
     Registration,
     TrainingFacts,
 )
-from evergreen.training.conformal import prediction_interval
+from evergreen.training.evaluation import evaluate
 from evergreen.training.predictions import Predictions
 from evergreen.training.results import (
-    CalibrationBin,
     CandidateResult,
-    Curve,
     Evaluation,
     Explanation,
     Importance,
     Interval,
-    Residuals,
     SearchResult,
-    SliceResult,
     Trial,
 )
 
 SEED = 7
+METRICS = ("log_loss", "accuracy", "f1", "roc_auc", "rmse", "mae", "r2")
 NOT_MEASURED = Interval(estimate=None, low=None, high=None)
 
 
@@ -247,113 +233,36 @@ def _search(models, inputs, target, classes: bool) -> SearchResult:
     )
 
 
-def _metrics(actual, predicted, probabilities, labels) -> dict[str, float | None]:
-    if labels is None:
-        return {
-            "rmse": root_mean_squared_error(actual, predicted),
-            "mae": mean_absolute_error(actual, predicted),
-            "r2": r2_score(actual, predicted) if len(actual) > 1 else None,
-        }
-    measures: dict[str, float | None] = {
-        "log_loss": log_loss(actual, probabilities, labels=labels),
-        "accuracy": accuracy_score(actual, predicted),
-        "f1": f1_score(actual, predicted, average="macro", zero_division=0),
-        "roc_auc": None,
-    }
-    if len(set(actual)) == len(labels):
-        scores = probabilities if len(labels) > 2 else probabilities[:, 1]
-        measures["roc_auc"] = roc_auc_score(actual, scores, multi_class="ovr")
-    return measures
-
-
-def _intervals(actual, predicted, probabilities, labels) -> dict[str, Interval]:
-    generator = np.random.default_rng(SEED)
-    samples = []
-    for _ in range(20):
-        rows = generator.integers(0, len(actual), len(actual))
-        drawn = None if probabilities is None else probabilities[rows]
-        samples.append(_metrics(actual[rows], predicted[rows], drawn, labels))
-    result = {}
-    for name, estimate in _metrics(actual, predicted, probabilities, labels).items():
-        values = [each[name] for each in samples if each[name] is not None]
-        if estimate is None or not values:
-            result[name] = NOT_MEASURED
-            continue
-        low, high = np.quantile(values, [0.025, 0.975])
-        result[name] = Interval(estimate=float(estimate), low=float(low), high=float(high))
-    return result
-
-
 def _evaluation(model, inputs, target, contract: Contract) -> Evaluation:
-    actual, predicted = target.to_numpy(), model.predict(inputs)
     labels = contract.labels
-    probabilities = model.predict_proba(inputs) if labels else None
-    metrics = _intervals(actual, predicted, probabilities, labels)
-    slices = []
-    column = inputs.columns[0]
-    bins = pd.qcut(inputs[column], 3, labels=["low", "middle", "high"])
-    for value in ["low", "middle", "high"]:
-        rows = (bins == value).to_numpy()
-        drawn = None if probabilities is None else probabilities[rows]
-        found = _intervals(actual[rows], predicted[rows], drawn, labels)
-        slices.append(
-            SliceResult(column=str(column), value=value, rows=int(rows.sum()), metrics=found)
-        )
-    roc, precision_recall = [], []
-    for position, label in enumerate(labels or ()):
-        if len(labels) == 2 and label != contract.positive:
-            continue
-        x, y, _ = roc_curve(actual == label, probabilities[:, position])
-        roc.append(Curve(label=str(label), x=tuple(x.tolist()), y=tuple(y.tolist())))
-        y, x, _ = precision_recall_curve(actual == label, probabilities[:, position])
-        precision_recall.append(Curve(label=str(label), x=tuple(x.tolist()), y=tuple(y.tolist())))
-    return Evaluation(
-        task=contract.task,
-        rows=len(actual),
+    predictions = Predictions(
+        actual=target.to_numpy(),
+        predicted=model.predict(inputs),
+        probabilities=model.predict_proba(inputs) if labels else None,
         labels=labels,
         positive=contract.positive,
-        confidence=0.95,
-        metrics=metrics,
-        gain=Interval(estimate=3.2, low=2.1, high=4.4) if labels else None,
-        gain_unit="EUR" if labels else None,
-        confusion=tuple(
-            tuple(int(cell) for cell in row)
-            for row in confusion_matrix(actual, predicted, labels=labels)
-        )
-        if labels
-        else None,
-        calibration=_calibration(actual, probabilities, labels) if labels else (),
-        roc=tuple(roc),
-        precision_recall=tuple(precision_recall),
-        residuals=None
-        if labels
-        else Residuals(actual=tuple(actual.tolist()), predicted=tuple(predicted.tolist())),
-        slices=tuple(slices),
-        prediction_interval=None
-        if labels
-        else prediction_interval(Predictions(actual, predicted), 0.95),
+    )
+    config = EvaluationConfig(slices=(contract.columns[0].name,), slice_bins=3, bootstrap=100)
+    frame = inputs.assign(target=target).reset_index(drop=True)
+    found = evaluate(predictions, frame, contract, config, SEED)
+    slices = tuple(
+        each.model_copy(update={"value": value, "metrics": _some(each.metrics)})
+        for each, value in zip(found.slices, ["low", "middle", "high"], strict=True)
+    )
+    gain = Interval(estimate=3.2, low=2.1, high=4.4) if labels else None
+    return found.model_copy(
+        update={
+            "metrics": _some(found.metrics),
+            "slices": slices,
+            "gain": gain,
+            "gain_unit": "EUR" if labels else None,
+        }
     )
 
 
-def _calibration(actual, probabilities, labels) -> tuple[CalibrationBin, ...]:
-    pooled = probabilities.ravel()
-    hit = (actual[:, None] == np.array(labels, dtype=object)[None, :]).ravel()
-    bins = []
-    for low in np.arange(0, 1, 0.2):
-        rows = (pooled >= low) & (pooled < low + 0.2 + 1e-9)
-        if rows.sum() >= 3:
-            observed = float(hit[rows].mean())
-            half = 1.96 * float(np.sqrt(0.25 / rows.sum()))
-            bins.append(
-                CalibrationBin(
-                    predicted=float(pooled[rows].mean()),
-                    observed=observed,
-                    low=max(observed - half, 0),
-                    high=min(observed + half, 1),
-                    rows=int(rows.sum()),
-                )
-            )
-    return tuple(bins)
+def _some(metrics: Mapping[str, Interval]) -> dict[str, Interval]:
+    """Leave a few metrics: enough for every kind of line in a report."""
+    return {name: metrics[name] for name in METRICS if name in metrics}
 
 
 def _explanation(model, inputs, target, metric: str, classes: bool) -> Explanation:
