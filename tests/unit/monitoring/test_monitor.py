@@ -9,14 +9,17 @@ import pandas as pd
 import pytest
 
 from evergreen.errors import InputError, UnreachableError
+from evergreen.monitoring.evidently_report import EvidentlyFigures
 from evergreen.monitoring.history import MonitoringHistory
 from evergreen.monitoring.monitor import conclude, observe
 from evergreen.paths import Home
+from evergreen.reporting.window_summary import window_summary
 from evergreen.serving.runtime import load_runtime
 from tests.support.boat_windows import BoatLog, boats, boats_bundle, boats_case
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+NO_FIGURES = EvidentlyFigures(reference_rows=0, window_rows=0)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +147,13 @@ def test_groups_are_judged_apart_where_that_is_asked_for(judge):
         "Åbo": (),
     }
     assert any("Within harbour = Kiel: mast / height" in note for note in found.verdict.notes)
+    page = window_summary(found, NO_FIGURES)
+    kiel, aabo = (
+        page.split(f"harbour = {name}</th>")[1].split("</tr>")[0] for name in ("Kiel", "Åbo")
+    )
+    assert "mast / height" in kiel
+    assert "alike" in aabo
+    assert "judged apart" not in window_summary(judge(frame), NO_FIGURES)
 
 
 def test_unknown_columns_are_noted(judge):
