@@ -69,6 +69,10 @@ format: $(VENV)/.installed-dev ## Format the code, mend what can be mended
 schema: $(VENV)/.installed ## Write configs/schema.json from the models
 	@$(BIN)/python -m evergreen.config_schema
 
+.PHONY: manifests
+manifests: $(VENV)/.installed ## Write the Prometheus operator's rule from deploy/prometheus/rules.yaml
+	@$(BIN)/python -m deploy.kubernetes.alerts
+
 COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 # Its image is of Linux and Python 3.11, and nothing of it is newer than seldon-core takes.
