@@ -18,7 +18,7 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make train CONFIG=configs/iris.yaml ARGS="--set training.trials=5"'
 
@@ -68,6 +68,29 @@ format: $(VENV)/.installed-dev ## Format the code, mend what can be mended
 .PHONY: schema
 schema: $(VENV)/.installed ## Write configs/schema.json from the models
 	@$(BIN)/python -m evergreen.config_schema
+
+REGISTRY ?=
+TAG      ?=
+OVERLAY  ?= production
+INSTALL  := -m deploy.kubernetes.install
+WHICH     = --overlay "$(OVERLAY)" --registry "$(REGISTRY)" --tag "$(TAG)"
+
+.PHONY: images-push
+images-push: images ## Push the images to REGISTRY, under TAG
+	@[ -n '$(REGISTRY)' ] && [ -n '$(TAG)' ] || { \
+	    echo 'Say where to: make images-push REGISTRY=ghcr.io/you TAG=1.0' >&2; exit 2; }; \
+	for image in serve train servers; do \
+	    $(CONTAINERS) tag localhost/evergreen-$$image '$(REGISTRY)'/evergreen-$$image:'$(TAG)' && \
+	    $(CONTAINERS) push '$(REGISTRY)'/evergreen-$$image:'$(TAG)' || exit 1; \
+	done
+
+.PHONY: cluster-install
+cluster-install: $(VENV)/.installed ## Install the servers and the API into the current cluster (OVERLAY, REGISTRY, TAG)
+	@$(BIN)/python $(INSTALL) install $(WHICH) $(ARGS)
+
+.PHONY: cluster-uninstall
+cluster-uninstall: $(VENV)/.installed ## Take them out again; data stays (ARGS=--purge: data as well)
+	@$(BIN)/python $(INSTALL) uninstall $(WHICH) $(ARGS)
 
 .PHONY: manifests
 manifests: $(VENV)/.installed ## Write the Prometheus operator's rule from deploy/prometheus/rules.yaml
