@@ -13,7 +13,7 @@ from evergreen.serving.server import DRAINING
 from tests.support.manifests import KUBERNETES, found, rendered
 
 CURRENT = "1.37"
-FOLDERS = ("base", "overlays/production", "overlays/test")
+FOLDERS = ("base", "overlays/production", "overlays/kind", "overlays/test")
 # The Prometheus operator's; kubernetes-validate does not know them, their own models check them.
 OPERATORS = {"ServiceMonitor", "PrometheusRule"}
 # The test cluster is Kubernetes 1.20: its names for these are gone since 1.25 and 1.26.
