@@ -90,9 +90,11 @@ def test_pods_are_restricted(folder):
             assert "memory" in container["resources"]["limits"]
         for container in pod["containers"]:
             assert {"livenessProbe", "readinessProbe", "startupProbe"} <= set(container)
-    for namespace in (one for one in rendered(folder) if one["kind"] == "Namespace"):
-        enforced = namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
-        assert enforced == "restricted"
+    label = "pod-security.kubernetes.io/{}".format
+    for name, enforced in (("evergreen", "restricted"), ("evergreen-runs", "baseline")):
+        labels = found(folder, "Namespace", name)["metadata"]["labels"]
+        assert labels[label("enforce")] == enforced
+        assert labels[label("audit")] == labels[label("warn")] == "restricted"
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
