@@ -86,7 +86,7 @@ def _waits_for_model(cluster: Kubectl, pods: list[Resource]) -> str:
                 "logs", name, "--container", status["name"], "--namespace", NAMESPACE, check=False
             ).stdout.splitlines()
             # A registry that is just starting is no reason to give up yet.
-            return said[-1] if said and "does not answer" not in said[-1] else ""
+            return said[-1] if said and said[-1].startswith("Waiting for a model") else ""
     return ""
 
 

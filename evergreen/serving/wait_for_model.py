@@ -34,7 +34,8 @@ def wait(options: ServerOptions, say: Callable[[str], None], interval: float = I
         except (InputError, UnreachableError) as error:
             if str(error) != said:
                 said = str(error)
-                say(f"Waiting: {said}")
+                missing = "a model" if isinstance(error, InputError) else "the registry"
+                say(f"Waiting for {missing}: {said}")
             time.sleep(interval)
         else:
             return

@@ -47,6 +47,7 @@ def test_it_waits_for_a_model_then_for_its_alias_and_says_so(tmp_path):
     registry.client.set_registered_model_alias("boats", "champion", "1")
     waiting.join(60)
     assert not waiting.is_alive()
+    assert "Waiting for a model: " in said[0]
     assert "which is empty" in said[0]
     assert "No version of 'boats' is 'champion' yet" in said[-1]
     assert main(["--config", str(CONFIG), "--model", "boats", "--registry", home.mlflow_uri]) == 0
@@ -60,7 +61,7 @@ def test_a_registry_that_does_not_answer_is_waited_for_and_a_wrong_address_is_no
         raise EnoughError(text)
 
     registry = f"http://127.0.0.1:{free_port()}"
-    with pytest.raises(EnoughError, match=registry):
+    with pytest.raises(EnoughError, match=f"Waiting for the registry: .*{registry}"):
         wait(ServerOptions(model="boats", registry=registry), say)
     with pytest.raises(InputError, match="no address"):
         wait(ServerOptions(model="boats", registry="ftp://nowhere"), say)
