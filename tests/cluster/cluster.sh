@@ -70,7 +70,7 @@ generate_openapi() {
 build() {
     [[ -x $BIN/kube-apiserver ]] && return
     packages
-    local work=$CLUSTER/build version=k8s.io/component-base/version
+    local work=$CLUSTER/build version=k8s.io/kubernetes/vendor/k8s.io/component-base/version
     rm -rf "$work"
     mkdir -p "$BIN"
     fetch_source "$work"
@@ -92,7 +92,13 @@ build() {
 
 # --- the cluster --------------------------------------------------------------------------------
 
-alive() { [[ -f $1.pid ]] && kill -0 "$(cat "$1.pid")" 2>/dev/null; }
+# Whether what `start` noted runs: another process may have its number, but works elsewhere.
+alive() {
+    local process
+    process=$(cat "$1.pid" 2>/dev/null) || return 1
+    [[ $(readlink "/proc/$process/cwd" 2>/dev/null) == "$RUN" ]] ||
+        grep -qaF "$RUN" "/proc/$process/cmdline" 2>/dev/null
+}
 
 start() {
     local name=$1
@@ -256,6 +262,10 @@ up() {
     packages
     build
     "$ROOT/deploy/test/prepare.sh" # podman's settings, and the base image
+    if [[ -d $RUN ]] && ! (cd "$RUN" && alive apiserver); then
+        say "removing what an earlier cluster left"
+        down
+    fi
     mkdir -p "$RUN"/{pki,logs,etcd,kubelet,containerd,cni}
     cd "$RUN"
     export KUBECONFIG=$RUN/admin.conf
