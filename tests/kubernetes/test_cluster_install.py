@@ -39,7 +39,7 @@ def options(cluster) -> tuple[str, ...]:
     for name in ("serve", "servers", "test-postgres", "test-s3"):
         target = f"{cluster.registry}/evergreen-{name}:{tag}"
         podman("tag", f"localhost/evergreen-{name}:test", target)
-        podman("push", "--quiet", target)
+        podman("push", "--quiet", "--compression-format", "zstd", target, timeout=900)
     return ("--overlay", "test", "--registry", cluster.registry, "--tag", tag)
 
 
