@@ -15,9 +15,24 @@ KUBERNETES = ROOT / "deploy" / "kubernetes"
 
 
 def require_kubectl() -> None:
-    """Skip where there is no kubectl."""
-    if shutil.which("kubectl") is None:
+    """Skip where there is no kubectl, or an old one."""
+    if minor_version() < 27:
         pytest.skip("rendering deploy/kubernetes needs kubectl 1.27 or newer on the PATH")
+
+
+@cache
+def minor_version() -> int:
+    """Return the minor version of kubectl, 0 where there is none."""
+    if shutil.which("kubectl") is None:
+        return 0
+    told = subprocess.run(
+        ["kubectl", "version", "--client", "--output", "yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = (yaml.safe_load(told.stdout) or {}).get("clientVersion", {}).get("minor", "0")
+    return int(str(found).rstrip("+") or 0)
 
 
 @cache
