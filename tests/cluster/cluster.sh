@@ -23,22 +23,12 @@ REGISTRY=127.0.0.1:5000
 
 say() { echo "[cluster] $*" >&2; }
 
-install_missing() {
-    local missing=()
-    for package in "$@"; do
-        dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
-    done
-    ((${#missing[@]})) || return 0
-    say "installing ${missing[*]}"
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-}
-
 packages() {
-    [[ -x $BIN/kube-apiserver ]] || install_missing golang-go dpkg-dev gcc libc6-dev
-    install_missing etcd-server containerd containernetworking-plugins runc podman docker-registry \
+    local install=$ROOT/deploy/test/install-missing.sh
+    [[ -x $BIN/kube-apiserver ]] || "$install" golang-go dpkg-dev gcc libc6-dev
+    "$install" etcd-server containerd containernetworking-plugins runc podman docker-registry \
         mmdebstrap dnsmasq-base iptables iproute2 conntrack socat openssl gcc libc6-dev
-    command -v kubectl >/dev/null || install_missing kubernetes-client
+    command -v kubectl >/dev/null || "$install" kubernetes-client
 }
 
 # --- the programs -------------------------------------------------------------------------------
