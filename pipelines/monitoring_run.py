@@ -17,6 +17,7 @@ from evergreen.monitoring.outcome import MonitoringOutcome
 from evergreen.terminal import LiveView
 from evergreen.use_case import load_use_case
 from pipelines import session
+from pipelines.elsewhere import carry_out
 
 LOG = "log"  # what --window calls the prediction log
 JUDGING = "two at once would judge the same rows."
@@ -80,7 +81,7 @@ def execute(
     seconds = None if asked is None else asked.total_seconds()
     configured = monitor.with_options(run_name=run_name, enable_cache=False, tags=[tag])
     with listening(view.show):
-        run = configured(use_case, seconds)
+        run = carry_out(configured, view, use_case, seconds)
     window: MonitoredWindow = run.steps["decide_window"].regular_outputs["window"].load()
     figures: EvidentlyFigures = (
         run.steps["observe_window"].regular_outputs["univariate_figures"].load()

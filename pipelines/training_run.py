@@ -14,6 +14,7 @@ from evergreen.terminal import LiveView, show_training
 from evergreen.use_case import load_use_case
 from pipelines import session
 from pipelines.alerting import telling
+from pipelines.elsewhere import carry_out
 
 if TYPE_CHECKING:
     from zenml.models import PipelineRunResponse
@@ -58,7 +59,7 @@ def execute(
             settings=session.tracking_settings(use_case),
             tags=[use_case.name],
         )
-        run = configured(use_case, reproduction(options))
+        run = carry_out(configured, view, use_case, reproduction(options))
     return run, stack_name
 
 
@@ -74,6 +75,8 @@ def conclude(
     use_case: UseCase, run: PipelineRunResponse, around: session.Session
 ) -> TrainingOutcome:
     """Gather what the run ended with from its artifacts."""
+    from steps.workspace import fetch_reports
+
     outputs = {
         name: artifact
         for step in run.steps.values()
@@ -82,6 +85,7 @@ def conclude(
     facts: TrainingFacts = outputs["facts"].load()
     registration: Registration = outputs["registration"].load()
     folder = around.home.run_reports(use_case.name, run.name)
+    fetch_reports(folder)
     reports = {path.stem: str(path) for path in sorted(folder.glob("*"))}
     steps = list(run.steps.values())
     return TrainingOutcome(
