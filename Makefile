@@ -139,6 +139,10 @@ distclean: ## Remove .evergreen, too: every model, report and log (asks first)
 	fi; \
 	$(MAKE) clean
 
+.PHONY: install-kubernetes
+install-kubernetes: $(VENV)/.installed ## Install what stacks/kubernetes.yaml needs on top
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/kubernetes.txt
+
 # --- the environment --------------------------------------------------------------------------
 
 $(UV): requirements.txt

@@ -68,6 +68,6 @@ def execute(
 
     with listening(view.show):
         configured = batch.with_options(run_name=run_name, enable_cache=False, tags=[tag])
-        run = carry_out(configured, view, use_case)
+        run = carry_out(configured, run_name, view, use_case)
     result: BatchResult = run.steps["score_table"].regular_outputs["batch_result"].load()
     return result, stack_name

@@ -115,7 +115,7 @@ def execute(
         failures_noted(history, registry, use_case, around),
         telling(use_case, lambda: failed_at(history, use_case, around), "A turn of the loop"),
     ):
-        run = carry_out(configured, around.view, use_case, command)
+        run = carry_out(configured, around.name, around.view, use_case, command)
     champion = registry.champion(use_case.name)
     return run, "" if champion is None else champion.version
 

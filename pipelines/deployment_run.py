@@ -95,7 +95,7 @@ def execute(use_case: UseCase, view: LiveView, run_name: str) -> tuple[Deploymen
         configured = deploy.with_options(
             run_name=run_name, enable_cache=False, tags=[use_case.name]
         )
-        run = carry_out(configured, view, use_case)
+        run = carry_out(configured, run_name, view, use_case)
     report: DeploymentReport = run.steps["record_deployment"].regular_outputs["deployment"].load()
     return report, run.name
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from zenml.pipelines.pipeline_definition import Pipeline
     from zenml.stack import Stack
 
+    from evergreen.config import UseCase
+    from evergreen.resources import ResourcesConfig, StepResources
+
 POLL = 1.0  # seconds between two looks at a run
 _LAST_RAISED = re.compile(r"^evergreen\.errors\.(\w+): (.*?)(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
 
@@ -30,8 +33,12 @@ class StepError(RuntimeError):
     """A step failed on another machine, for a reason that is no `EvergreenError`."""
 
 
-def carry_out(pipeline: Pipeline, view: LiveView, *arguments: Any) -> PipelineRunResponse:
+def carry_out(
+    pipeline: Pipeline, name: str, view: LiveView, use_case: UseCase, *arguments: Any
+) -> PipelineRunResponse:
     """Run a configured pipeline on the active stack, and return the finished run.
+
+    ``name`` is the run's, and the use case the pipeline's first argument.
 
     Raises
     ------
@@ -46,13 +53,12 @@ def carry_out(pipeline: Pipeline, view: LiveView, *arguments: Any) -> PipelineRu
 
     stack = Client().active_stack
     if runs_here(stack):
-        return pipeline(*arguments)
-    name = pipeline.run_name or ""
-    placed = _placed(pipeline, stack, view)
+        return pipeline(use_case, *arguments)
+    placed = _placed(pipeline, stack, use_case, view)
     view.show("Start the steps")
     with followed(name, view):
         try:
-            placed(*arguments)
+            placed(use_case, *arguments)
         except (KeyboardInterrupt, SystemExit):
             stop(name)
             raise
@@ -69,16 +75,40 @@ def runs_here(stack: Stack) -> bool:
     return stack.orchestrator.flavor == "local"
 
 
-def _placed(pipeline: Pipeline, stack: Stack, view: LiveView) -> Pipeline:
-    """Return the pipeline with the image of its steps."""
+def _placed(pipeline: Pipeline, stack: Stack, use_case: UseCase, view: LiveView) -> Pipeline:
+    """Return the pipeline with the image of its steps, and with what they get."""
     from zenml.config import DockerSettings
 
     from stacks.train_image import train_image
 
     image = train_image(stack, view.show)
+    common, steps = pod_settings(use_case.resources, stack)
+    # Of the steps of a dynamic pipeline ZenML hears only as they run.
+    chosen = {} if pipeline.is_dynamic else steps
     return pipeline.with_options(
-        settings={"docker": DockerSettings(parent_image=image, skip_build=True)}
+        settings={"docker": DockerSettings(parent_image=image, skip_build=True), **common},
+        steps={name: {"settings": settings} for name, settings in chosen.items()} or None,
     )
+
+
+def pod_settings(
+    resources: ResourcesConfig, stack: Stack
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return the settings that give steps their resources: of all, and of each by its name.
+
+    Only Kubernetes' pods have settings of that kind; they come on top of the stack's own.
+    """
+    orchestrator = stack.orchestrator
+    if orchestrator.flavor != "kubernetes":
+        return {}, {}
+    own = orchestrator.config.pod_settings
+    base = own.model_dump(exclude_unset=True) if own is not None else {}
+
+    def settings(of: StepResources) -> dict[str, Any]:
+        return {"orchestrator": {"pod_settings": {**base, **of.pod_settings()}}}
+
+    common = settings(resources.default) if resources.default.pod_settings() else {}
+    return common, {name: settings(of) for name, of in resources.steps.items()}
 
 
 @contextmanager

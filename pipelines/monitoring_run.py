@@ -81,7 +81,7 @@ def execute(
     seconds = None if asked is None else asked.total_seconds()
     configured = monitor.with_options(run_name=run_name, enable_cache=False, tags=[tag])
     with listening(view.show):
-        run = carry_out(configured, view, use_case, seconds)
+        run = carry_out(configured, run_name, view, use_case, seconds)
     window: MonitoredWindow = run.steps["decide_window"].regular_outputs["window"].load()
     figures: EvidentlyFigures = (
         run.steps["observe_window"].regular_outputs["univariate_figures"].load()

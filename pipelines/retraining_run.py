@@ -182,6 +182,7 @@ def execute(
         )
         return carry_out(
             configured,
+            run_name,
             view,
             use_case,
             request_of(window, use_case, now),

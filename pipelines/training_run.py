@@ -59,7 +59,7 @@ def execute(
             settings=session.tracking_settings(use_case),
             tags=[use_case.name],
         )
-        run = carry_out(configured, view, use_case, reproduction(options))
+        run = carry_out(configured, run_name, view, use_case, reproduction(options))
     return run, stack_name
 
 

@@ -86,7 +86,7 @@ def _unset(value: Any, values: Mapping[str, str]) -> set[str]:
         found = _REFERENCE.finditer(value)
         return {match[1] for match in found if match[2] is None and match[1] not in values}
     if isinstance(value, dict):
-        value = list(value.values())
+        value = [*value, *value.values()]
     if isinstance(value, list):
         return {name for item in value for name in _unset(item, values)}
     return set()
@@ -96,8 +96,10 @@ def _resolve(value: Any, values: Mapping[str, str]) -> Any:
     if isinstance(value, str):
         return _REFERENCE.sub(lambda match: values.get(match[1]) or match[3] or "", value)
     if isinstance(value, dict):
-        resolved = {key: _resolve(item, values) for key, item in value.items()}
-        return {key: new for key, new in resolved.items() if new != "" or value[key] == ""}
+        pairs = [
+            (_resolve(key, values), _resolve(item, values), item) for key, item in value.items()
+        ]
+        return {key: new for key, new, old in pairs if new != "" or old == ""}
     if isinstance(value, list):
         return [_resolve(item, values) for item in value]
     return value
