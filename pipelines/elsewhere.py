@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from evergreen.resources import ResourcesConfig, StepResources
 
 POLL = 1.0  # seconds between two looks at a run
-_LAST_RAISED = re.compile(r"^evergreen\.errors\.(\w+): (.*?)(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
+_LAST_RAISED = re.compile(
+    r"^evergreen\.errors\.(\w+): (.*?)(?=\n\n(?:The above exception|During handling)|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 class StepError(RuntimeError):
@@ -54,11 +57,11 @@ def carry_out(
     stack = Client().active_stack
     if runs_here(stack):
         return pipeline(use_case, *arguments)
-    placed = _placed(pipeline, stack, use_case, view)
+    elsewhere = placed(pipeline, stack, use_case, view)
     view.show("Start the steps")
     with followed(name, view):
         try:
-            placed(use_case, *arguments)
+            elsewhere(use_case, *arguments)
         except (KeyboardInterrupt, SystemExit):
             stop(name)
             raise
@@ -75,7 +78,7 @@ def runs_here(stack: Stack) -> bool:
     return stack.orchestrator.flavor == "local"
 
 
-def _placed(pipeline: Pipeline, stack: Stack, use_case: UseCase, view: LiveView) -> Pipeline:
+def placed(pipeline: Pipeline, stack: Stack, use_case: UseCase, view: LiveView) -> Pipeline:
     """Return the pipeline with the image of its steps, and with what they get."""
     from zenml.config import DockerSettings
 

@@ -41,7 +41,7 @@ step_secrets: [remote-database]
 """
 TRAIN = (
     *("--pipeline", "train", "--json"),
-    *("--set", "training.candidates=[decision_tree]", "--set", "training.trials=1"),
+    *("--set", "training.candidates=[logistic_regression]", "--set", "training.trials=1"),
 )
 
 
