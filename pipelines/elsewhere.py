@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from evergreen import errors
 from evergreen.errors import EvergreenError, UnreachableError
+from evergreen.paths import HOME_VARIABLE, Home
 from evergreen.terminal import LiveView
 
 if TYPE_CHECKING:
@@ -66,11 +67,11 @@ def carry_out(
             stop(name)
             raise
         except Exception as error:
-            raise _failure(_find(name), error) from error
+            raise _at_home(_failure(_find(name), error), stack, use_case, name) from error
         run = _wait(name)
     if run.status.is_successful:
         return run
-    raise _failure(run, None)
+    raise _at_home(_failure(run, None), stack, use_case, name)
 
 
 def runs_here(stack: Stack) -> bool:
@@ -84,12 +85,19 @@ def placed(pipeline: Pipeline, stack: Stack, use_case: UseCase, view: LiveView) 
 
     from stacks.train_image import train_image
 
-    image = train_image(stack, view.show)
+    docker = DockerSettings(
+        parent_image=train_image(stack, view.show),
+        skip_build=True,
+        install_stack_requirements=False,
+        # The code is in the image: none is to be uploaded, and to take its place.
+        allow_download_from_artifact_store=False,
+        allow_download_from_code_repository=False,
+    )
     common, steps = pod_settings(use_case.resources, stack)
     # Of the steps of a dynamic pipeline ZenML hears only as they run.
     chosen = {} if pipeline.is_dynamic else steps
     return pipeline.with_options(
-        settings={"docker": DockerSettings(parent_image=image, skip_build=True), **common},
+        settings={"docker": docker, **common},
         steps={name: {"settings": settings} for name, settings in chosen.items()} or None,
     )
 
@@ -217,6 +225,21 @@ def raised_by(step: StepRunResponse) -> EvergreenError | None:
     if isinstance(found, type) and issubclass(found, EvergreenError):
         return found(chain[-1][2].strip())
     return None
+
+
+def _at_home(error: Exception, stack: Stack, use_case: UseCase, name: str) -> Exception:
+    """Bring the reports home that a message speaks of, and let it name them where they are now."""
+    from zenml.client import Client
+
+    from steps.workspace import fetch_reports
+
+    there = Client().get_stack(stack.id).environment.get(HOME_VARIABLE)
+    home = Home.locate()
+    if there is None or not isinstance(error, EvergreenError) or there not in str(error):
+        return error
+    with suppress(Exception):  # the message is what counts
+        fetch_reports(home.run_reports(use_case.name, name))
+    return type(error)(str(error).replace(there.rstrip("/"), str(home.root)))
 
 
 def _steps(run: PipelineRunResponse) -> list[StepRunResponse]:

@@ -53,7 +53,7 @@ def servers(tmp_path_factory):
         yield s3, {**s3.environment(), "REMOTE_MLFLOW": mlflow}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_nothing_stays_here_but_the_reports(servers, postgres, tmp_path):
     s3, environment = servers
     home = Home(tmp_path / "home")

@@ -91,6 +91,7 @@ def test_steps_elsewhere_have_the_image_and_their_resources(compiled):
                 continue
             assert docker.skip_build, name
             assert docker.parent_image == IMAGE, name
+            assert not docker.allow_download_from_artifact_store, name
     for name, step in compiled("train", "kubernetes").items():
         pod = step.config.settings["orchestrator.kubernetes"].model_dump()["pod_settings"]
         assert pod["container_security_context"]["runAsNonRoot"] is True, name
