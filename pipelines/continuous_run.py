@@ -29,7 +29,7 @@ from pipelines import session
 from pipelines.alerting import telling
 from pipelines.decision_session import open_registry
 from pipelines.elsewhere import carry_out
-from pipelines.monitoring_run import JUDGING, lock_name
+from pipelines.monitoring_run import JUDGING, lock_name, reports_home
 from pipelines.retraining_run import close_failed, leased
 from pipelines.training_run import conclude, reproduction
 
@@ -164,6 +164,8 @@ def gather(use_case: UseCase, run: PipelineRunResponse, around: session.Session)
         if step in steps:
             found[output] = steps[step].regular_outputs[output].load()
     before = found.pop("left_over")
+    if found.get("window") is not None:
+        found["window"] = reports_home(found["window"], around.home)
     ways = [step for name, step in sorted(steps.items()) if name.startswith("roll_back_champion")]
     return TurnFacts(
         **{"task": before, **found},

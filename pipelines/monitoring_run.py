@@ -14,6 +14,8 @@ from evergreen.monitoring.display import show_monitoring
 from evergreen.monitoring.evidently_report import EvidentlyFigures
 from evergreen.monitoring.history import MonitoredWindow
 from evergreen.monitoring.outcome import MonitoringOutcome
+from evergreen.paths import Home
+from evergreen.reporting.monitoring.files import report_here, write_pages
 from evergreen.terminal import LiveView
 from evergreen.use_case import load_use_case
 from pipelines import session
@@ -86,4 +88,20 @@ def execute(
     figures: EvidentlyFigures = (
         run.steps["observe_window"].regular_outputs["univariate_figures"].load()
     )
+    window = reports_home(window, Home.locate())
+    if figures.page is not None:
+        here = str(report_here(figures.page, Home.locate()))
+        figures = figures.model_copy(update={"page": here})
     return window, figures, stack_name
+
+
+def reports_home(window: MonitoredWindow, home: Home) -> MonitoredWindow:
+    """Bring a window's pages home where a step on another machine drew them."""
+    if window.report is None or Path(window.report).is_relative_to(home.reports):
+        return window
+    from steps.workspace import fetch_reports
+
+    folder = report_here(window.report, home)
+    fetch_reports(folder)
+    write_pages(home, window.use_case)
+    return window.model_copy(update={"report": str(folder)})
