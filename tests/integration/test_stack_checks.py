@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from kubernetes import config as kubeconfig
 from zenml.client import Client
@@ -11,11 +13,12 @@ from evergreen.paths import DATABASE_VARIABLE
 from stacks.image_registry import digest_of
 from stacks.reachability import find_lacks, require_reachable
 from stacks.spec import read_stack
-from tests.support.command_line import ROOT
+from tests.support.command_line import ROOT, Home
 from tests.support.mlflow_servers import tracking_server
 from tests.support.postgres import free_port
 from tests.support.s3 import running_s3
 from tests.support.web_server import Reply, serving
+from tests.support.zenml_server import running_zenml
 
 FILE = ROOT / "stacks" / "kubernetes.yaml"
 LACKS = ("ZenML server", "Kubernetes cluster", "S3 bucket", "registry", "MLflow", "Database")
@@ -67,6 +70,23 @@ def test_what_answers_is_not_called_missing(servers, no_cluster):
     assert len(set(lacks)) == 2
     assert "zenml login" in lacks[0]
     assert "does not answer" in lacks[1]
+
+
+@pytest.mark.timeout(1200)
+def test_with_a_server_nothing_but_the_cluster_is_missing(servers, tmp_path):
+    kubeconfig_file = tmp_path / "kubeconfig"
+    kubeconfig_file.write_text(CLUSTER % free_port(), encoding="utf-8")
+    home = Home(tmp_path / "home")
+    with running_zenml(tmp_path) as zenml:
+        environment = servers | zenml.environment() | {"KUBECONFIG": str(kubeconfig_file)}
+        apply = (sys.executable, "-m", "stacks", "apply", str(FILE))
+        done = home.command(*apply, **environment).check(3, str(FILE), "One thing is missing")
+        assert found(done.err.splitlines()) == ["Kubernetes cluster"], done.err
+        # Nothing was registered: there is as much to do as before.
+        planned = home.command(*apply, "--dry-run", **environment).check().out
+    assert "+ stack 'kubernetes'" in planned
+    assert "+ orchestrator 'kubernetes'" in planned
+    assert "~ secret 'evergreen-database': EVERGREEN_DATABASE_URL -> ***" in planned
 
 
 def test_each_thing_that_is_missing_has_its_own_line(servers, no_cluster):

@@ -70,7 +70,14 @@ def compiled(monkeypatch):
     return compile_for
 
 
-def test_every_pipeline_has_the_same_steps_on_every_stack(compiled):
+def test_every_pipeline_is_the_same_on_every_stack(compiled):
+    """One test, as each has a ZenML store of its own, which takes long to make."""
+    same_steps(compiled)
+    image_and_resources(compiled)
+    dynamic_pipelines(compiled)
+
+
+def same_steps(compiled):
     assert {"local", "docker", "kubernetes"} <= set(STACKS)
     known = set()
     for name in PIPELINES:
@@ -82,7 +89,7 @@ def test_every_pipeline_has_the_same_steps_on_every_stack(compiled):
     assert set(get_args(StepName)) == known
 
 
-def test_steps_elsewhere_have_the_image_and_their_resources(compiled):
+def image_and_resources(compiled):
     for stack in STACKS:
         for name, step in compiled("train", stack).items():
             docker: DockerSettings = step.config.docker_settings
@@ -102,7 +109,7 @@ def test_steps_elsewhere_have_the_image_and_their_resources(compiled):
             assert pod["resources"] == {"requests": {"memory": "1Gi"}}, name
 
 
-def test_the_dynamic_pipeline_is_taken_by_every_orchestrator(compiled):
+def dynamic_pipelines(compiled):
     for stack in STACKS:
         compiled("batch", stack)
         assert continuous.is_dynamic

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,20 @@ def test_wine_is_the_same_on_both_stacks(cluster_home, tmp_path):
     assert all(uri.startswith("s3://") for uri in there["artifacts"].values())
     pods = kubectl("-n", NAMESPACE, "get", "pods", "-o", "jsonpath={.items[*].status.phase}")
     assert set(pods.split()) <= {"Succeeded"}
+
+
+def test_an_image_that_cannot_be_pulled(cluster_home, host_ip):
+    registry = os.environ["TEST_CLUSTER_REGISTRY"]
+    unknown = cluster_home.run(
+        "--pipeline", "train", EVERGREEN_TRAIN_IMAGE=f"{registry}/evergreen-train:none"
+    )
+    unknown.check(2, "EVERGREEN_TRAIN_IMAGE", "no such image")
+    # By digest, nobody asks before the node does.
+    gone = f"{registry}/evergreen-train@sha256:{64 * '0'}"
+    done = cluster_home.run("--pipeline", "train", EVERGREEN_TRAIN_IMAGE=gone, timeout=1800)
+    done.check(3, "could not be started")
+    assert "ImagePull" in done.err
+    assert kubectl("-n", NAMESPACE, "get", "jobs", "-o", "name") == ""
 
 
 def test_what_a_check_says_in_a_pod_is_said_here(cluster_home):
