@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from evergreen.config import UseCase
     from evergreen.resources import ResourcesConfig, StepResources
 
+_CLIENTS = ("kubernetes.", "urllib3.", "docker.", "requests.", "botocore.", "httpx.")
 POLL = 1.0  # seconds between two looks at a run
 _LAST_RAISED = re.compile(
     r"^evergreen\.errors\.(\w+): (.*?)(?=\n\n(?:The above exception|During handling)|\Z)",
@@ -253,6 +254,10 @@ def _steps(run: PipelineRunResponse) -> list[StepRunResponse]:
 
 def _as_known(error: Exception) -> Exception:
     """Return an orchestrator's failure as what it is: something out of reach."""
-    if not isinstance(error, RuntimeError):  # as which orchestrators tell theirs
+    from zenml.orchestrators.exceptions import PipelineSubmissionError
+
+    # Orchestrators tell theirs as RuntimeError, or let through what their clients raise.
+    speaks = type(error).__module__.startswith(_CLIENTS)
+    if not speaks and not isinstance(error, RuntimeError | PipelineSubmissionError):
         return error
     return UnreachableError(f"The steps could not be started or followed: {error}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import requests
 from zenml.utils.exception_utils import collect_exception_information
 
 from evergreen.errors import InputError, RefusedError, UnreachableError
-from pipelines.elsewhere import raised_by, title_of
+from pipelines.elsewhere import _failure, raised_by, title_of
 
 
 def step(raising):
@@ -66,6 +67,16 @@ def test_an_error_that_is_both_input_and_cause_keeps_the_outer_kind():
 
     error = raised_by(step(raising))
     assert type(error) is InputError
+
+
+def test_what_keeps_a_run_from_starting_is_out_of_reach():
+    client = requests.ConnectionError("no route to 10.0.0.1")
+    for error in (RuntimeError("ErrImagePull"), client):
+        known = _failure(None, error)
+        assert type(known) is UnreachableError
+        assert str(error) in str(known)
+    mistake = KeyError("ours")
+    assert _failure(None, mistake) is mistake
 
 
 def test_steps_are_shown_as_a_person_writes_them():
