@@ -100,7 +100,8 @@ def image_and_resources(compiled):
             assert docker.parent_image == IMAGE, name
             assert not docker.allow_download_from_artifact_store, name
     for name, step in compiled("train", "kubernetes").items():
-        pod = step.config.settings["orchestrator.kubernetes"].model_dump()["pod_settings"]
+        settings = Client().active_stack.orchestrator.get_settings(step)
+        pod = settings.pod_settings.model_dump()
         assert pod["container_security_context"]["runAsNonRoot"] is True, name
         if name == "search_candidates":
             assert pod["resources"] == {"requests": {"cpu": "2"}}
