@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,14 +50,13 @@ def pipelines_namespace(host_ip) -> Iterator[str]:
 def servers(host_ip, pipelines_namespace, tmp_path_factory) -> Iterator[dict[str, str]]:
     """Start ZenML, S3, MLflow and PostgreSQL; yield the environment that names them all."""
     folder = tmp_path_factory.mktemp("servers")
-    database = tmp_path_factory.mktemp("postgres")
-    for parent in (database, *database.parents[:2]):
-        parent.chmod(0o755)  # PostgreSQL's server never runs as root
     with (
+        # Not below pytest's folder, which the server's user, never root, may not enter.
+        tempfile.TemporaryDirectory(prefix="evergreen-postgres-") as database,
         running_zenml(folder, host_ip) as zenml,
         running_s3(folder, host_ip) as s3,
         tracking_server(folder, host=host_ip) as (mlflow, _),
-        running_postgres(database, host_ip) as postgres,
+        running_postgres(Path(database), host_ip) as postgres,
     ):
         yield {
             **zenml.environment(),
