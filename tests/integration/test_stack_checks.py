@@ -20,6 +20,8 @@ from tests.support.s3 import running_s3
 from tests.support.web_server import Reply, serving
 from tests.support.zenml_server import running_zenml
 
+pytestmark = pytest.mark.timeout(900)  # four servers, and ZenML's database is made anew
+
 FILE = ROOT / "stacks" / "kubernetes.yaml"
 LACKS = ("ZenML server", "Kubernetes cluster", "S3 bucket", "registry", "MLflow", "Database")
 CLUSTER = """\
@@ -72,7 +74,6 @@ def test_what_answers_is_not_called_missing(servers, no_cluster):
     assert "does not answer" in lacks[1]
 
 
-@pytest.mark.timeout(1200)
 def test_with_a_server_nothing_but_the_cluster_is_missing(servers, tmp_path):
     kubeconfig_file = tmp_path / "kubeconfig"
     kubeconfig_file.write_text(CLUSTER % free_port(), encoding="utf-8")

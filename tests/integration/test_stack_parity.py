@@ -70,6 +70,7 @@ def compiled(monkeypatch):
     return compile_for
 
 
+@pytest.mark.timeout(900)
 def test_every_pipeline_is_the_same_on_every_stack(compiled):
     """One test, as each has a ZenML store of its own, which takes long to make."""
     same_steps(compiled)
