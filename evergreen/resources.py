@@ -122,5 +122,16 @@ class ResourcesConfig(Value):
 
     default: StepResources = Field(StepResources(), description="Of every step.")
     steps: dict[StepName, StepResources] = Field(
-        {}, description="Step: what it has instead, such as search_candidates."
+        {}, description="Step, such as search_candidates: what it has on top of the default."
     )
+
+    def of(self, step: StepName) -> StepResources:
+        """Return what a step gets; of what both say, the step's own counts."""
+        own = self.steps.get(step, StepResources()).model_dump(exclude_unset=True)
+        return StepResources.model_validate({**self.default.model_dump(exclude_unset=True), **own})
+
+    @model_validator(mode="after")
+    def _limits_hold_together(self) -> ResourcesConfig:
+        for step in self.steps:
+            self.of(step)
+        return self

@@ -120,7 +120,7 @@ def pod_settings(
         return {"orchestrator": {"pod_settings": {**base, **of.pod_settings()}}}
 
     common = settings(resources.default) if resources.default.pod_settings() else {}
-    return common, {name: settings(of) for name, of in resources.steps.items()}
+    return common, {name: settings(resources.of(name)) for name in resources.steps}
 
 
 @contextmanager

@@ -63,7 +63,8 @@ def compiled(monkeypatch):
             view = SimpleNamespace(show=lambda _: None)
             pipeline = elsewhere.placed(pipeline, Client().active_stack, USE_CASE, view)
         pipeline.prepare(USE_CASE, *arguments)
-        return pipeline._compile(**pipeline._run_args)[0].step_configurations
+        steps = pipeline._run_args.get("step_configurations")  # as a run hands them over
+        return pipeline._compile(steps=steps)[0].step_configurations
 
     for file in STACKS:
         apply(read_stack(ROOT / "stacks" / f"{file}.yaml", ADDRESSES))
@@ -105,7 +106,7 @@ def image_and_resources(compiled):
         pod = settings.pod_settings.model_dump()
         assert pod["container_security_context"]["runAsNonRoot"] is True, name
         if name == "search_candidates":
-            assert pod["resources"] == {"requests": {"cpu": "2"}}
+            assert pod["resources"] == {"requests": {"cpu": "2", "memory": "1Gi"}}
             assert pod["node_selectors"] == {"pool": "training"}
         else:
             assert pod["resources"] == {"requests": {"memory": "1Gi"}}, name

@@ -30,6 +30,14 @@ def test_what_is_set_becomes_requests_limits_and_places():
     assert StepResources().pod_settings() == {}
 
 
+def test_a_step_has_its_own_on_top_of_the_default():
+    resources = ResourcesConfig.model_validate(
+        {"default": {"cpu": 1, "memory": "1Gi"}, "steps": {"score_table": {"cpu": 4}}}
+    )
+    assert resources.of("score_table") == StepResources(cpu=4, memory="1Gi")
+    assert resources.of("load_table") == resources.default
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -38,6 +46,7 @@ def test_what_is_set_becomes_requests_limits_and_places():
         {"default": {"memory": "3Gi", "memory_limit": "2048Mi"}},
         {"default": {"cpu": 2, "cpu_limit": 1}},
         {"default": {"gpu": -1}},
+        {"default": {"memory": "4Gi"}, "steps": {"score_table": {"memory_limit": "2Gi"}}},
         {"steps": {"serch_candidates": {"cpu": 1}}},
     ],
 )
