@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 from zenml.client import Client
 from zenml.config import DockerSettings
+from zenml.pipelines.pipeline_definition import Pipeline
+from zenml.utils import source_utils
 
 from evergreen.monitoring.turns import RetrainRequest
 from evergreen.resources import StepName
 from evergreen.use_case import load_use_case
 from pipelines import elsewhere
-from pipelines.batch import batch
-from pipelines.continuous import continuous
-from pipelines.deploy import deploy
-from pipelines.monitor import monitor
-from pipelines.retrain import retrain
-from pipelines.train import train
 from stacks.apply import apply
 from stacks.spec import read_stack
 from tests.support.command_line import ROOT
@@ -42,13 +39,26 @@ USE_CASE = load_use_case(ROOT / "configs" / "wine.yaml", PLACES)
 REQUEST = RetrainRequest(
     since=None, until=datetime(2026, 1, 1, tzinfo=UTC), max_rows=1000, changed=False
 )
-PIPELINES = {
-    "train": (train, ("command",)),
-    "retrain": (retrain, (REQUEST, "command")),
-    "monitor": (monitor, (None,)),
-    "batch": (batch, ()),
-    "deploy": (deploy, ()),
-}
+
+
+@cache
+def pipelines() -> dict[str, tuple[Pipeline, tuple]]:
+    """Return every static pipeline with what it takes after the use case."""
+    # A test worker has no main module that ZenML could take for the root of all sources.
+    source_utils.set_custom_source_root(str(ROOT))
+    from pipelines.batch import batch
+    from pipelines.deploy import deploy
+    from pipelines.monitor import monitor
+    from pipelines.retrain import retrain
+    from pipelines.train import train
+
+    return {
+        "train": (train, ("command",)),
+        "retrain": (retrain, (REQUEST, "command")),
+        "monitor": (monitor, (None,)),
+        "batch": (batch, ()),
+        "deploy": (deploy, ()),
+    }
 
 
 @pytest.fixture
@@ -58,7 +68,7 @@ def compiled(monkeypatch):
 
     def compile_for(name: str, stack: str) -> dict:
         monkeypatch.setenv("ZENML_ACTIVE_STACK_ID", str(Client().get_stack(stack).id))
-        pipeline, arguments = PIPELINES[name]
+        pipeline, arguments = pipelines()[name]
         if not elsewhere.runs_here(Client().active_stack):
             view = SimpleNamespace(show=lambda _: None)
             pipeline = elsewhere.placed(pipeline, Client().active_stack, USE_CASE, view)
@@ -82,7 +92,7 @@ def test_every_pipeline_is_the_same_on_every_stack(compiled):
 def same_steps(compiled):
     assert {"local", "docker", "kubernetes"} <= set(STACKS)
     known = set()
-    for name in PIPELINES:
+    for name in pipelines():
         steps = {stack: set(compiled(name, stack)) for stack in STACKS}
         assert steps["local"]
         assert all(found == steps["local"] for found in steps.values()), (name, steps)
@@ -113,6 +123,8 @@ def image_and_resources(compiled):
 
 
 def dynamic_pipelines(compiled):
+    from pipelines.continuous import continuous
+
     for stack in STACKS:
         compiled("batch", stack)
         assert continuous.is_dynamic
