@@ -117,7 +117,8 @@ COMPILE_FOR_SELDON := pip compile --quiet --python-platform linux --python-versi
 .PHONY: lock
 lock: $(UV) ## Compile the lock files from requirements/*.in (ARGS=--upgrade for newer versions)
 	@$(UV) $(COMPILE) requirements/core.in -o requirements.txt $(ARGS)
-	@$(UV) $(COMPILE) requirements/core.in requirements/dev.in -o requirements/dev.txt $(ARGS)
+	@$(UV) $(COMPILE) requirements/kubernetes.in -o requirements/kubernetes.txt $(ARGS)
+	@$(UV) $(COMPILE) requirements/core.in requirements/kubernetes.in requirements/dev.in -o requirements/dev.txt $(ARGS)
 	@$(UV) $(COMPILE) requirements/serve.in -o requirements/serve.txt
 	@$(UV) $(COMPILE) requirements/serve-native.in -o requirements/serve-native.txt
 	@$(UV) $(COMPILE) requirements/servers.in -o requirements/servers.txt
@@ -213,6 +214,10 @@ distclean: ## Remove .evergreen, too: every model, report and log (asks first)
 	    rm -rf .evergreen; \
 	fi; \
 	$(MAKE) clean
+
+.PHONY: install-kubernetes
+install-kubernetes: $(VENV)/.installed ## Install what stacks/kubernetes.yaml needs on top
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/kubernetes.txt
 
 # --- the environment --------------------------------------------------------------------------
 

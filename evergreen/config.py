@@ -18,6 +18,7 @@ from evergreen.data.source_config import Source, source_from_shorthand
 from evergreen.deployment.settings import DeployConfig
 from evergreen.durations import Duration
 from evergreen.monitoring.settings import MonitoringConfig
+from evergreen.resources import ResourcesConfig
 from evergreen.serving.settings import ServingConfig
 from evergreen.values import Value
 
@@ -312,6 +313,9 @@ class UseCase(Value):
         MonitoringConfig(), description="What counts as drift, and what is done about it."
     )
     alerts: AlertsConfig = Field(AlertsConfig(), description="Who is told, and how often.")
+    resources: ResourcesConfig = Field(
+        ResourcesConfig(), description="What steps get where they run in containers."
+    )
 
     @model_validator(mode="after")
     def _parts_agree(self) -> UseCase:

@@ -1,4 +1,8 @@
-"""Where Evergreen keeps its state. Nothing is created until somebody asks for it."""
+"""Where Evergreen keeps its state. Nothing is created until somebody asks for it.
+
+One folder holds it all, unless ``EVERGREEN_DATABASE_URL`` names a database: that one then holds
+every table, so that processes on several machines share them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HOME_VARIABLE = "EVERGREEN_HOME"
+DATABASE_VARIABLE = "EVERGREEN_DATABASE_URL"
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,13 @@ class Home:
 
     @property
     def database_url(self) -> str:
-        """SQLAlchemy address of Evergreen's own tables (the promotion log)."""
-        return f"sqlite:///{self.root / 'evergreen.db'}"
+        """SQLAlchemy address of Evergreen's own tables: decisions, windows, leases, alerts."""
+        return os.environ.get(DATABASE_VARIABLE) or f"sqlite:///{self.root / 'evergreen.db'}"
+
+    @property
+    def prediction_log_url(self) -> str:
+        """SQLAlchemy address of the prediction log, unless the use case names one."""
+        return os.environ.get(DATABASE_VARIABLE) or f"sqlite:///{self.root / 'predictions.db'}"
 
     @property
     def reports(self) -> Path:

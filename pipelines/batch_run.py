@@ -15,6 +15,7 @@ from evergreen.paths import Home
 from evergreen.terminal import LiveView
 from evergreen.use_case import load_use_case
 from pipelines import session
+from pipelines.elsewhere import carry_out
 
 
 def run_batch_scoring(options: argparse.Namespace) -> int:
@@ -66,6 +67,7 @@ def execute(
     from steps.announcements import listening
 
     with listening(view.show):
-        run = batch.with_options(run_name=run_name, enable_cache=False, tags=[tag])(use_case)
+        configured = batch.with_options(run_name=run_name, enable_cache=False, tags=[tag])
+        run = carry_out(configured, run_name, view, use_case)
     result: BatchResult = run.steps["score_table"].regular_outputs["batch_result"].load()
     return result, stack_name

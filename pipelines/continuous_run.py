@@ -28,7 +28,8 @@ from evergreen.use_case import load_use_case
 from pipelines import session
 from pipelines.alerting import telling
 from pipelines.decision_session import open_registry
-from pipelines.monitoring_run import JUDGING, lock_name
+from pipelines.elsewhere import carry_out
+from pipelines.monitoring_run import JUDGING, lock_name, reports_home
 from pipelines.retraining_run import close_failed, leased
 from pipelines.training_run import conclude, reproduction
 
@@ -54,10 +55,13 @@ def run_continuous(options: argparse.Namespace) -> int:
     with (
         session.running(options, f"continuous-{use_case.name}", use_case.name) as around,
         session.exclusive(around.home, lock_name(use_case), JUDGING),
-        leased(around.home, use_case) as held,
     ):
-        with around.view:
-            run, stack_name, champion = execute(use_case, options, around, held)
+        with (
+            around.view as view,
+            session.started(view, options.stack) as stack_name,
+            leased(around.home, use_case) as held,
+        ):
+            run, champion = execute(use_case, options, around, held)
             facts = gather(use_case, run, around)
         status = status_of(facts)
         outcome = TurnOutcome(
@@ -88,11 +92,8 @@ def run_continuous(options: argparse.Namespace) -> int:
 
 def execute(
     use_case: UseCase, options: argparse.Namespace, around: session.Session, held: Held
-) -> tuple[PipelineRunResponse, str, str]:
-    """Run the pipeline to its end; return the run, the stack's name, and the champion's version."""
-    around.view.show("Start ZenML")
-    session.start_zenml()
-    stack_name = session.ensure_stack(options.stack)
+) -> tuple[PipelineRunResponse, str]:
+    """Run the pipeline to its end; return the run, and the champion's version."""
     registry = open_registry(around.home)
     session.prepare_tracking(use_case)
     session.mend_stale_runs(use_case)
@@ -109,9 +110,9 @@ def execute(
         failures_noted(history, registry, use_case, around),
         telling(use_case, lambda: failed_at(history, use_case, around), "A turn of the loop"),
     ):
-        run = configured(use_case, command)
+        run = carry_out(configured, around.name, around.view, use_case, command)
     champion = registry.champion(use_case.name)
-    return run, stack_name, "" if champion is None else champion.version
+    return run, "" if champion is None else champion.version
 
 
 @contextmanager
@@ -158,6 +159,8 @@ def gather(use_case: UseCase, run: PipelineRunResponse, around: session.Session)
         if step in steps:
             found[output] = steps[step].regular_outputs[output].load()
     before = found.pop("left_over")
+    if found.get("window") is not None:
+        found["window"] = reports_home(found["window"], around.home)
     ways = [step for name, step in sorted(steps.items()) if name.startswith("roll_back_champion")]
     return TurnFacts(
         **{"task": before, **found},

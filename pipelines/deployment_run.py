@@ -19,6 +19,7 @@ from evergreen.terminal import LiveView, redirected_output, show_training
 from evergreen.use_case import load_use_case
 from pipelines import session
 from pipelines.alerting import telling
+from pipelines.elsewhere import carry_out
 
 if TYPE_CHECKING:
     from evergreen.deployment.values import DeploymentReport
@@ -91,9 +92,10 @@ def execute(use_case: UseCase, view: LiveView, run_name: str) -> tuple[Deploymen
     from steps.announcements import listening
 
     with listening(view.show):
-        run = deploy.with_options(run_name=run_name, enable_cache=False, tags=[use_case.name])(
-            use_case
+        configured = deploy.with_options(
+            run_name=run_name, enable_cache=False, tags=[use_case.name]
         )
+        run = carry_out(configured, run_name, view, use_case)
     report: DeploymentReport = run.steps["record_deployment"].regular_outputs["deployment"].load()
     return report, run.name
 

@@ -14,9 +14,12 @@ from evergreen.monitoring.display import show_monitoring
 from evergreen.monitoring.evidently_report import EvidentlyFigures
 from evergreen.monitoring.history import MonitoredWindow
 from evergreen.monitoring.outcome import MonitoringOutcome
+from evergreen.paths import Home
+from evergreen.reporting.monitoring.files import report_here, write_pages
 from evergreen.terminal import LiveView
 from evergreen.use_case import load_use_case
 from pipelines import session
+from pipelines.elsewhere import carry_out
 
 LOG = "log"  # what --window calls the prediction log
 JUDGING = "two at once would judge the same rows."
@@ -80,9 +83,25 @@ def execute(
     seconds = None if asked is None else asked.total_seconds()
     configured = monitor.with_options(run_name=run_name, enable_cache=False, tags=[tag])
     with listening(view.show):
-        run = configured(use_case, seconds)
+        run = carry_out(configured, run_name, view, use_case, seconds)
     window: MonitoredWindow = run.steps["decide_window"].regular_outputs["window"].load()
     figures: EvidentlyFigures = (
         run.steps["observe_window"].regular_outputs["univariate_figures"].load()
     )
+    window = reports_home(window, Home.locate())
+    if figures.page is not None:
+        here = str(report_here(figures.page, Home.locate()))
+        figures = figures.model_copy(update={"page": here})
     return window, figures, stack_name
+
+
+def reports_home(window: MonitoredWindow, home: Home) -> MonitoredWindow:
+    """Bring a window's pages home where a step on another machine drew them."""
+    if window.report is None or Path(window.report).is_relative_to(home.reports):
+        return window
+    from steps.workspace import fetch_reports
+
+    folder = report_here(window.report, home)
+    fetch_reports(folder)
+    write_pages(home, window.use_case)
+    return window.model_copy(update={"report": str(folder)})

@@ -26,6 +26,7 @@ from evergreen.use_case import load_use_case
 from pipelines import session
 from pipelines.alerting import telling
 from pipelines.decision_session import open_registry
+from pipelines.elsewhere import carry_out
 from pipelines.training_run import conclude, reproduction
 
 if TYPE_CHECKING:
@@ -40,15 +41,13 @@ def run_retraining(options: argparse.Namespace) -> int:
     gate had its say already.
     """
     use_case = load_use_case(Path(options.config), options.overrides)
-    with (
-        session.running(options, f"retrain-{use_case.name}", use_case.name) as around,
-        leased(around.home, use_case) as held,
-        closing(MonitoringHistory(around.home.database_url)) as history,
-    ):
-        with around.view as view:
-            view.show("Start ZenML")
-            session.start_zenml()
-            stack_name = session.ensure_stack(options.stack)
+    with session.running(options, f"retrain-{use_case.name}", use_case.name) as around:
+        with (
+            around.view as view,
+            session.started(view, options.stack) as stack_name,
+            leased(around.home, use_case) as held,
+            closing(MonitoringHistory(around.home.database_url)) as history,
+        ):
             from steps.monitoring.turn import guard
 
             registry = open_registry(around.home)
@@ -176,6 +175,11 @@ def execute(
     now = datetime.now(UTC)
     with listening(view.show):
         configured = session.configured(retrain, use_case, options, run_name)
-        return configured(
-            use_case, request_of(window, use_case, now), reproduction(options, "retrain")
+        return carry_out(
+            configured,
+            run_name,
+            view,
+            use_case,
+            request_of(window, use_case, now),
+            reproduction(options, "retrain"),
         )

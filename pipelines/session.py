@@ -20,10 +20,11 @@ from filelock import FileLock, Timeout
 
 from evergreen.config import UseCase
 from evergreen.errors import InputError, UnreachableError
-from evergreen.paths import Home
+from evergreen.paths import HOME_VARIABLE, Home
 from evergreen.terminal import LiveView, redirected_output
 
 if TYPE_CHECKING:
+    from zenml.models import StackResponse
     from zenml.pipelines.pipeline_definition import Pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -192,12 +193,15 @@ def ensure_stack(name: str | None) -> str:
     client = Client()
     registered = {stack.name for stack in client.list_stacks(size=1000)}
     spec = read_stack(LOCAL_STACK)
-    if spec.name not in registered:
+    wanted = name or client.active_stack_model.name
+    if wanted in registered - {"default", spec.name}:
+        pass  # a server that others share learns nothing of this machine's folders
+    elif spec.name not in registered:
         apply(spec)
         registered.add(spec.name)
         if client.active_stack_model.name == "default":
             client.activate_stack(spec.name)
-    elif (name or client.active_stack_model.name) == spec.name:
+    elif wanted == spec.name:
         apply(spec)  # the state folder may have moved
     if name is not None:
         if name not in registered:
@@ -218,7 +222,32 @@ def ensure_stack(name: str | None) -> str:
             f"The active stack {stack.name!r} has no {' and no '.join(missing)}. "
             "Use one that has: zenml stack set local"
         )
+    adopt_variables(stack)
     return stack.name
+
+
+def adopt_variables(stack: StackResponse) -> None:
+    """Give this process what the stack's steps know of Evergreen's and MLflow's servers.
+
+    What the user has set stays: a server may have other addresses outside the cluster.
+    """
+    from zenml.client import Client
+
+    values = dict(stack.environment)
+    for secret in stack.secrets:
+        values |= Client().get_secret(secret).secret_values
+    for name, value in values.items():
+        # The state folder is this machine's own.
+        if name.startswith(("EVERGREEN_", "MLFLOW_")) and name != HOME_VARIABLE:
+            os.environ.setdefault(name, value)
+
+
+@contextmanager
+def started(view: LiveView, stack: str | None) -> Iterator[str]:
+    """Start ZenML, and yield the name of the stack, which says where the database is."""
+    view.show("Start ZenML")
+    start_zenml()
+    yield ensure_stack(stack)
 
 
 def tracking_uri() -> str:

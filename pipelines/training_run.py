@@ -14,6 +14,7 @@ from evergreen.terminal import LiveView, show_training
 from evergreen.use_case import load_use_case
 from pipelines import session
 from pipelines.alerting import telling
+from pipelines.elsewhere import carry_out
 
 if TYPE_CHECKING:
     from zenml.models import PipelineRunResponse
@@ -53,7 +54,7 @@ def execute(
     watched = telling(use_case, "pipeline_failed", "The training", refusals=False)
     with listening(view.show), watched:
         configured = session.configured(train, use_case, options, run_name)
-        run = configured(use_case, reproduction(options))
+        run = carry_out(configured, run_name, view, use_case, reproduction(options))
     return run, stack_name
 
 
@@ -69,6 +70,8 @@ def conclude(
     use_case: UseCase, run: PipelineRunResponse, around: session.Session
 ) -> TrainingOutcome:
     """Gather what the run ended with from its artifacts."""
+    from steps.workspace import fetch_reports
+
     outputs = {
         name: artifact
         for step in run.steps.values()
@@ -77,6 +80,7 @@ def conclude(
     facts: TrainingFacts = outputs["facts"].load()
     registration: Registration = outputs["registration"].load()
     folder = around.home.run_reports(use_case.name, run.name)
+    fetch_reports(folder)
     reports = {path.stem: str(path) for path in sorted(folder.glob("*"))}
     steps = list(run.steps.values())
     return TrainingOutcome(

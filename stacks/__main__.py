@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from evergreen.errors import EvergreenError, ExitCode, InputError
+from evergreen.errors import EvergreenError, ExitCode, InputError, UnreachableError
 
 
 def main() -> int:
@@ -18,6 +18,9 @@ def main() -> int:
     apply_parser.add_argument("file", type=Path)
     apply_parser.add_argument(
         "--dry-run", action="store_true", help="show the difference, change nothing"
+    )
+    apply_parser.add_argument(
+        "--unchecked", action="store_true", help="do not ask whether servers can be reached"
     )
     apply_parser.add_argument(
         "--set", action="store_true", help="also make it the active stack, as zenml stack set does"
@@ -44,10 +47,16 @@ def _apply(options: argparse.Namespace) -> int:
     # ZenML takes the folder of the main module, this one, for the root of all sources.
     source_utils.set_custom_source_root(str(Path(__file__).resolve().parents[1]))
 
+    from stacks.reachability import require_reachable
+
     try:
+        if not options.dry_run:
+            plan(spec)  # what the file has wrong comes before what is out of reach
+            if not options.unchecked:
+                require_reachable(spec)
         changes = plan(spec) if options.dry_run else apply(spec)
-    except InputError as error:
-        raise InputError(f"{options.file}: {error}") from None
+    except (InputError, UnreachableError) as error:
+        raise type(error)(f"{options.file}: {error}") from None
     for change in changes:
         print(change)
     if not changes:

@@ -13,6 +13,7 @@ from zenml.models import ComponentResponse, StackUpdate
 from evergreen.errors import InputError
 from stacks.alerter import FileAlerterFlavor
 from stacks.spec import ComponentSpec, StackSpec
+from stacks.surroundings import apply_secrets, apply_variables, secret_changes, variable_changes
 
 OWN_FLAVORS = {
     (StackComponentType.ALERTER, FileAlerterFlavor().name): "stacks.alerter.FileAlerterFlavor"
@@ -39,7 +40,10 @@ def plan(spec: StackSpec) -> list[Change]:
     InputError
         If a component kind or a flavor is unknown, or its packages are not installed.
     """
-    changes = []
+    changes = [
+        Change("~", f"secret {name!r}", ", ".join(f"{key} -> ***" for key in values) or "empty")
+        for name, values in secret_changes(spec).items()
+    ]
     for kind, component in spec.components.items():
         registered = _component(kind, component.name)
         label = f"{kind} {component.name!r}"
@@ -64,6 +68,7 @@ def apply(spec: StackSpec) -> list[Change]:
     """Carry out `plan` and return what was done. Safe to repeat, also after being cut off."""
     changes = plan(spec)
     client = Client()
+    apply_secrets(spec)
     for kind, component in spec.components.items():
         try:
             _apply_component(client, kind, component)
@@ -72,11 +77,14 @@ def apply(spec: StackSpec) -> list[Change]:
     members = {kind: component.name for kind, component in spec.components.items()}
     stack = _stack(spec.name)
     if stack is None:
-        client.create_stack(spec.name, {StackComponentType(k): n for k, n in members.items()})
+        stack = client.create_stack(
+            spec.name, {StackComponentType(k): n for k, n in members.items()}
+        )
     elif _stack_changes(spec):
         # The client's own update cannot take a component out of a stack; the store can.
         ids = {StackComponentType(k): [_required(k, n).id] for k, n in members.items()}
         client.zen_store.update_stack(stack.id, StackUpdate(components=ids))
+    apply_variables(spec, stack.id)
     return changes
 
 
@@ -129,7 +137,8 @@ def _check(kind: str, component: ComponentSpec) -> None:
         if missing:
             raise InputError(
                 f"{kind} {component.name!r} needs packages that are not installed: "
-                f"{', '.join(missing)}. Mend it: pip install -r requirements.txt"
+                f"{', '.join(missing)}. Mend it: make install-kubernetes, or pip install -r "
+                "requirements.txt -r requirements/kubernetes.txt"
             )
 
 
@@ -209,4 +218,7 @@ def _stack_changes(spec: StackSpec) -> list[Change]:
         Change("~", f"stack {spec.name!r} {kind}", f"{old.get(kind)} -> {new.get(kind)}")
         for kind in sorted({*old, *new})
         if old.get(kind) != new.get(kind)
+    ] + [
+        Change("~", f"stack {spec.name!r} {what}", f"{before} -> {after}")
+        for what, (before, after) in variable_changes(spec, stack).items()
     ]

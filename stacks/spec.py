@@ -15,7 +15,7 @@ from evergreen.errors import InputError
 from evergreen.paths import HOME_VARIABLE, Home
 from evergreen.values import Value
 
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
 
 
 class ComponentSpec(Value):
@@ -32,12 +32,22 @@ class StackSpec(Value):
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
     description: str = ""
     components: dict[str, ComponentSpec]
+    environment: dict[str, str] = Field({}, description="Variables of every step.")
+    secrets: dict[str, dict[str, str | None]] = Field(
+        {},
+        description="ZenML secrets by name, with their values; None: not in the environment, so "
+        "the secret must be there.",
+    )
+    step_secrets: tuple[str, ...] = Field(
+        (), description="Secrets whose values are variables of every step."
+    )
 
 
 def read_stack(path: Path, environ: Mapping[str, str] = os.environ) -> StackSpec:
-    """Read a stack file and resolve its ``${NAME}`` references.
+    """Read a stack file and resolve its ``${NAME}`` and ``${NAME:-default}`` references.
 
-    ``${EVERGREEN_HOME}`` always resolves: to the variable, else to the default state folder.
+    ``${EVERGREEN_HOME}`` always resolves: to the variable, else to the default state folder. A
+    setting that an empty default leaves empty is left out.
 
     Raises
     ------
@@ -52,14 +62,15 @@ def read_stack(path: Path, environ: Mapping[str, str] = os.environ) -> StackSpec
             f"{path}: cannot be read ({error.strerror}). Stack files: {known}"
         ) from None
     known_values = {**environ, HOME_VARIABLE: str(Home.locate().root)}
-    missing = sorted(
-        {name for name in _REFERENCE.findall(_without_comments(text)) if name not in known_values}
-    )
-    if missing:
-        raise InputError(f"{path}: set these environment variables first: {', '.join(missing)}")
     try:
         raw = YAML(typ="safe").load(text)
-        return StackSpec.model_validate(_resolve(raw, known_values))
+        secrets = raw.pop("secrets", {}) if isinstance(raw, dict) else {}
+        if missing := sorted(_unset(raw, known_values)):
+            raise InputError(f"{path}: set these environment variables first: {', '.join(missing)}")
+        spec = _resolve(raw, known_values)
+        if secrets:
+            spec["secrets"] = _resolve_secrets(secrets, known_values)
+        return StackSpec.model_validate(spec)
     except YAMLError as error:
         raise InputError(f"{path}: is not YAML: {error}") from None
     except ValidationError as error:
@@ -69,15 +80,39 @@ def read_stack(path: Path, environ: Mapping[str, str] = os.environ) -> StackSpec
         raise InputError(f"{path}: {mistakes}") from None
 
 
-def _without_comments(text: str) -> str:
-    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+def _unset(value: Any, values: Mapping[str, str]) -> set[str]:
+    """Return the names that a file refers to, that have no default and are not set."""
+    if isinstance(value, str):
+        found = _REFERENCE.finditer(value)
+        return {match[1] for match in found if match[2] is None and match[1] not in values}
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        return {name for item in value for name in _unset(item, values)}
+    return set()
 
 
 def _resolve(value: Any, values: Mapping[str, str]) -> Any:
     if isinstance(value, str):
-        return _REFERENCE.sub(lambda match: values[match[1]], value)
+        return _REFERENCE.sub(lambda match: values.get(match[1]) or match[3] or "", value)
     if isinstance(value, dict):
-        return {key: _resolve(item, values) for key, item in value.items()}
+        pairs = [
+            (_resolve(key, values), _resolve(item, values), item) for key, item in value.items()
+        ]
+        return {key: new for key, new, old in pairs if new != "" or old == ""}
     if isinstance(value, list):
         return [_resolve(item, values) for item in value]
     return value
+
+
+def _resolve_secrets(secrets: Any, values: Mapping[str, str]) -> Any:
+    """Leave a value that the environment does not have to the secret that ZenML keeps."""
+    if not isinstance(secrets, dict) or not all(isinstance(v, dict) for v in secrets.values()):
+        return secrets  # the model says what is wrong
+    return {
+        name: {
+            key: None if _unset(item, values) else _resolve(item, values)
+            for key, item in content.items()
+        }
+        for name, content in secrets.items()
+    }

@@ -108,7 +108,7 @@ class BundleMaterializer(_FileMaterializer):
             return open_bundle(stored)
         folder = Path(tempfile.mkdtemp(prefix="evergreen-")) / "bundle"
         for place, _, names in self.artifact_store.walk(f"{self.uri}/bundle"):
-            relative = str(place).split("/bundle", 1)[1].lstrip("/")
+            relative = str(place).removeprefix(f"{self.uri}/bundle").lstrip("/")
             for name in names:
                 file = str(name)
                 self._download(f"{place!s}/{file}", folder / relative / file)

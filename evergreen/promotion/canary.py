@@ -63,7 +63,7 @@ def main(
         code = _control(
             model,
             registry or home.mlflow_uri,
-            log_url or f"sqlite:///{home.root / 'predictions.db'}",
+            log_url or home.prediction_log_url,
             home,
             None if once else max(interval, 0.1),
             stopping,

@@ -49,7 +49,7 @@ class ServerOptions:
         """The prediction log's address, with references such as ``${DB_PASSWORD}`` resolved."""
         url = self.settings.log.url
         if url is None:
-            return f"sqlite:///{self.home.root / 'predictions.db'}"
+            return self.home.prediction_log_url
         from evergreen.data.sources.environment import Environment
 
         return Environment(os.environ).resolve(url, "serving.log.url", lambda text: quote(text, ""))

@@ -24,7 +24,7 @@ from steps.alerting import tell
 from steps.announcements import announce
 from steps.caching import CACHED
 from steps.materializers import DatasetMaterializer
-from steps.workspace import report_folder, scratch_file
+from steps.workspace import keep_reports, report_folder, scratch_file
 
 
 @step(
@@ -136,6 +136,7 @@ def require_quality(quality: QualityReport, page: str, use_case: UseCase) -> Non
     if quality.errors:
         path = report_folder(use_case.name) / "data.html"
         path.write_text(page, encoding="utf-8")
+        keep_reports(path.parent)
         tell(quality_alert(quality, use_case.name), use_case)
         quality.require(str(path))
 

@@ -22,7 +22,7 @@ from evergreen.serving.registry_reader import Located, locate, open_registry
 from steps.alerting import tell
 from steps.announcements import announce
 from steps.batch.scoring import ScoringModel, tracking_uri
-from steps.workspace import run_name
+from steps.workspace import keep_reports, run_name
 
 
 @step(enable_cache=False)
@@ -62,6 +62,7 @@ def observe_window(
     if observed.rows and not observed.verdict.too_few:
         announce("Draw the univariate report")
         figures = draw(checked, reports)
+        keep_reports(reports)
     update = {"report": str(reports), "zenml_run": run_name()}
     return observed.model_copy(update=update), figures
 
@@ -78,6 +79,7 @@ def decide_window(
         folder = Path(window.report)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "window.html").write_text(page, encoding="utf-8")
+        keep_reports(folder)
     write_pages(Home.locate(), window.use_case)
     if (alert := alert_of(window)) is not None:
         tell(alert, use_case)

@@ -34,7 +34,7 @@ from steps.caching import CACHED
 from steps.materializers import BundleMaterializer
 from steps.promotion.champion import ChampionReference, open_registry
 from steps.promotion.experiment import record_run
-from steps.workspace import report_folder, run_name, scratch_file
+from steps.workspace import keep_reports, report_folder, run_name, scratch_file
 
 
 @step(cache_policy=CACHED, output_materializers={"bundle": BundleMaterializer})
@@ -155,6 +155,7 @@ def publish_challenger(
     pages = {"training.html": page, "data.html": str(data_report), "card.md": bundle.card}
     for name, text in pages.items():
         (folder / name).write_text(text, encoding="utf-8")
+    keep_reports(folder)
     log_files(registry.client, run_id, {f"reports/{name}": text for name, text in pages.items()})
     return registration, HTMLString(page)
 

@@ -30,19 +30,20 @@ def scoring_server(model: Path, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def tracking_server(
-    folder: Path, port: int | None = None
+    folder: Path, port: int | None = None, host: str = "127.0.0.1"
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run a tracking server with its store and its artifacts in ``folder``."""
+    """Run a tracking server at ``host`` with its store and its artifacts in ``folder``."""
     port = port or free_port()
     command = [
         "server",
         f"--backend-store-uri=sqlite:///{folder / 'mlflow.db'}",
         f"--artifacts-destination={folder / 'artifacts'}",
-        "--host=127.0.0.1",
+        f"--host={host}",
         f"--port={port}",
         "--workers=1",
+        f"--allowed-hosts={host}:{port}",
     ]
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://{host}:{port}"
     with _started(command, folder, f"{url}/health") as process:
         yield url, process
 

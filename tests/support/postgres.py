@@ -37,7 +37,7 @@ class Postgres:
         """Start the server and wait until it answers."""
         log = self.folder / "server.log"
         options = (
-            f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' "
+            f"-p {self.port} -c listen_addresses={self.host} -c unix_socket_directories='' "
             "-c fsync=off -c synchronous_commit=off -c shared_buffers=16MB"
         )
         _run(self._control, ["-l", log, "-o", options, "start"], log=log)
@@ -71,13 +71,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_postgres(folder: Path) -> Iterator[Postgres]:
-    """Run a server with its files in ``folder`` until the block ends.
+def running_postgres(folder: Path, host: str = "127.0.0.1") -> Iterator[Postgres]:
+    """Run a server that listens at ``host``, with its files in ``folder``, until the block ends.
 
     The folder must be empty, and in one that every user may enter: the server never runs as root.
     """
     programs = install_programs(folder / "programs")
-    server = Postgres("127.0.0.1", free_port(), "evergreen", secrets.token_hex(12), folder)
+    server = Postgres(host, free_port(), "evergreen", secrets.token_hex(12), folder)
     password_file = folder / "password"
     password_file.write_text(server.password)
     _give_to_server_user(folder, password_file)
@@ -85,6 +85,8 @@ def running_postgres(folder: Path) -> Iterator[Postgres]:
         [programs / "initdb", "-D", folder / "data", "-U", server.user, "--pwfile", password_file],
         ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"],
     )
+    with (folder / "data" / "pg_hba.conf").open("a", encoding="utf-8") as rules:
+        rules.write("host all all 10.0.0.0/8 scram-sha-256\n")  # pods of a test cluster
     server.start()
     try:
         yield server

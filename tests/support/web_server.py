@@ -55,8 +55,12 @@ def serving(answer: Callable[[Request], Reply]) -> Iterator[WebServer]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body[: reply.cut_after])
+            if self.command != "HEAD":
+                self.wfile.write(body[: reply.cut_after])
             self.close_connection = reply.cut_after is not None
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
 
         def log_message(self, *arguments: object) -> None:
             """Keep the test's output clean."""

@@ -17,6 +17,20 @@ def monitoring_page_of(home: Home, use_case: str) -> Path:
     return home.reports / use_case / "monitoring.html"
 
 
+def report_here(path: str, home: Home) -> Path:
+    """Return where a window's page or folder is in this home, whichever machine wrote it.
+
+    Those of other homes have the same place below theirs; what lies elsewhere stays where it is.
+    """
+    written = Path(path)
+    if written.is_relative_to(home.reports):
+        return written
+    for place in range(len(written.parts) - 2):
+        if written.parts[place] == home.reports.name and written.parts[place + 2] == "monitoring":
+            return home.reports.joinpath(*written.parts[place + 1 :])
+    return written
+
+
 def write_pages(home: Home, use_case: str) -> Path | None:
     """Write the pages of a use case anew, and return the monitoring page's file.
 
@@ -29,7 +43,12 @@ def write_pages(home: Home, use_case: str) -> Path | None:
         If the history cannot be read.
     """
     with closing(MonitoringHistory(home.database_url)) as history:
-        windows = history.windows(use_case, DRAWN)
+        windows = tuple(
+            window
+            if window.report is None
+            else window.model_copy(update={"report": str(report_here(window.report, home))})
+            for window in history.windows(use_case, DRAWN)
+        )
     if not windows:
         return None
     turned = next((window for window in windows if window.turn is not None), None)

@@ -96,6 +96,9 @@ SECTIONS = [
     ("Webhook", "WebhookTarget"),
     ("Slack", "SlackTarget"),
     ("E-mail", "EmailTarget"),
+    ("`resources`: what steps get in a cluster", "ResourcesConfig"),
+    ("One step", "StepResources"),
+    ("Toleration", "Toleration"),
 ]
 
 

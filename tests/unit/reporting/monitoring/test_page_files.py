@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from contextlib import closing
+from pathlib import Path
 
 from evergreen.monitoring.history import MonitoringHistory
 from evergreen.paths import Home
-from evergreen.reporting.monitoring.files import monitoring_page_of, write_pages
+from evergreen.reporting.monitoring.files import (
+    monitoring_page_of,
+    report_here,
+    write_pages,
+)
 from tests.support.html_checks import check_page
 from tests.support.monitored import make_history
 
@@ -39,6 +44,24 @@ def test_pages_follow_the_history(tmp_path):
     assert "took over from version 1" in check_page(decision.read_text()).text
     assert [file.name for file in folder.iterdir()] == ["decision.html"]
     assert [file.name for file in page.parent.glob("*.*")] == ["monitoring.html"]
+
+
+def test_pages_that_another_machine_drew_have_their_place_here_as_well(tmp_path):
+    home = Home(tmp_path)
+    here = home.reports / "reports" / "monitoring" / "t1"
+    there = "/var/lib/evergreen/state/reports/reports/monitoring/t1"
+    assert report_here(there, home) == report_here(str(here), home) == here
+    assert report_here("/somewhere/else", home) == Path("/somewhere/else")
+
+    make_history(home.database_url, 1)
+    with closing(MonitoringHistory(home.database_url)) as history:
+        newest = history.windows("deliveries", 1)[0]
+        report = "/var/lib/evergreen/state/reports/deliveries/monitoring/t2"
+        history.record(newest.model_copy(update={"report": report}), newest.decision)
+    fetched = home.run_reports("deliveries", "monitoring") / "t2"
+    fetched.mkdir(parents=True)
+    write_pages(home, "deliveries")
+    assert (fetched / "decision.html").exists()
 
 
 def test_a_folder_that_was_cleared_away_is_not_made_again(tmp_path):

@@ -1,0 +1,56 @@
+"""Training as pods of a real cluster gives what it gives on one machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.kubernetes.conftest import NAMESPACE, kubectl
+from tests.support.command_line import Home
+
+pytestmark = pytest.mark.timeout(3600)  # the first run builds the image, and the node pulls it
+
+
+def test_wine_is_the_same_on_both_stacks(cluster_home, tmp_path):
+    done = cluster_home.run("--pipeline", "train", "--json", timeout=3500).check()
+    there = json.loads(done.out)
+    here = json.loads(Home(tmp_path / "local").run("--pipeline", "train", "--json").check().out)
+
+    assert (there["stack"], here["stack"]) == ("kubernetes", "local")
+    for same in ("metrics", "verdict", "status", "exit_code", "version", "data_fingerprint"):
+        assert there[same] == here[same], same
+    assert [one["score"] for one in there["candidates"]] == [
+        one["score"] for one in here["candidates"]
+    ]
+    assert set(there["reports"]) == set(here["reports"])
+    for path in there["reports"].values():
+        assert Path(path).stat().st_size > 0, path
+    assert all(uri.startswith("s3://") for uri in there["artifacts"].values())
+    pods = kubectl("-n", NAMESPACE, "get", "pods", "-o", "jsonpath={.items[*].status.phase}")
+    assert set(pods.split()) <= {"Succeeded"}
+
+
+def test_an_image_that_cannot_be_pulled(cluster_home, host_ip):
+    registry = os.environ["TEST_CLUSTER_REGISTRY"]
+    unknown = cluster_home.run(
+        "--pipeline", "train", EVERGREEN_TRAIN_IMAGE=f"{registry}/evergreen-train:none"
+    )
+    unknown.check(2, "EVERGREEN_TRAIN_IMAGE", "no such image")
+    # By digest, nobody asks before the node does.
+    gone = f"{registry}/evergreen-train@sha256:{64 * '0'}"
+    done = cluster_home.run("--pipeline", "train", EVERGREEN_TRAIN_IMAGE=gone, timeout=1800)
+    done.check(3, "could not be started")
+    assert "ImagePull" in done.err
+    assert kubectl("-n", NAMESPACE, "get", "jobs", "-o", "name") == ""
+
+
+def test_what_a_check_says_in_a_pod_is_said_here(cluster_home):
+    option = ("--set", "quality.class_rows={severity: error, limit: 100000}")
+    done = cluster_home.run("--pipeline", "train", *option, timeout=1800)
+    done.check(1, "class")
+    assert "data.html" in done.err
+    (named,) = [word for word in done.err.split() if word.endswith("data.html")]
+    assert "data" in Path(named).name

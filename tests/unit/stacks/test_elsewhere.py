@@ -1,0 +1,83 @@
+"""A failure on another machine is raised here as it was raised there."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import requests
+from zenml.utils.exception_utils import collect_exception_information
+
+from evergreen.errors import InputError, RefusedError, UnreachableError
+from pipelines.elsewhere import _failure, raised_by, title_of
+
+
+def step(raising):
+    """Return a step that failed, as ZenML's server keeps it."""
+    try:
+        raising()
+    except Exception as error:
+        return SimpleNamespace(exception_info=collect_exception_information(error))
+    raise AssertionError("nothing was raised")
+
+
+def refuse():
+    raise RefusedError("The table fails 2 quality checks.\n- missing values: 40 %")
+
+
+def lose():
+    raise UnreachableError("The database does not answer.\nIt is at db:5432.")
+
+
+def wrap():
+    try:
+        lose()
+    except UnreachableError as error:
+        raise RuntimeError("Step failed") from error
+
+
+@pytest.mark.parametrize(
+    ("raising", "kind", "message"),
+    [
+        (refuse, RefusedError, "The table fails 2 quality checks.\n- missing values: 40 %"),
+        (wrap, UnreachableError, "The database does not answer.\nIt is at db:5432."),
+    ],
+)
+def test_a_products_error_comes_home_with_its_whole_message(raising, kind, message):
+    error = raised_by(step(raising))
+    assert type(error) is kind
+    assert str(error) == message
+
+
+def test_what_is_no_error_of_the_product_stays_a_fault():
+    assert raised_by(step(lambda: 1 / 0)) is None
+    assert raised_by(SimpleNamespace(exception_info=None)) is None
+
+    # An error of another library may have the name of something else in evergreen.errors.
+    told = SimpleNamespace(source="other.ExitCode", message="no", traceback="other.ExitCode: no")
+    assert raised_by(SimpleNamespace(exception_info=told)) is None
+
+
+def test_an_error_that_is_both_input_and_cause_keeps_the_outer_kind():
+    def raising():
+        try:
+            refuse()
+        except RefusedError as error:
+            raise InputError("Change the file.") from error
+
+    error = raised_by(step(raising))
+    assert type(error) is InputError
+
+
+def test_what_keeps_a_run_from_starting_is_out_of_reach():
+    client = requests.ConnectionError("no route to 10.0.0.1")
+    for error in (RuntimeError("ErrImagePull"), client):
+        known = _failure(None, error)
+        assert type(known) is UnreachableError
+        assert str(error) in str(known)
+    mistake = KeyError("ours")
+    assert _failure(None, mistake) is mistake
+
+
+def test_steps_are_shown_as_a_person_writes_them():
+    assert title_of("search_candidates") == "Search candidates"

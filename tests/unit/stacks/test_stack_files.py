@@ -1,0 +1,58 @@
+"""Stack files as values: references, defaults, secrets."""
+
+from __future__ import annotations
+
+import pytest
+
+from evergreen.errors import InputError
+from evergreen.paths import DATABASE_VARIABLE, Home
+from stacks.spec import read_stack
+from tests.support.command_line import ROOT
+
+ADDRESSES = {
+    "EVERGREEN_S3_PATH": "s3://bucket/store",
+    "EVERGREEN_REGISTRY": "ghcr.io/ada",
+    "MLFLOW_TRACKING_URI": "http://mlflow",
+}
+
+
+def config(environ, kind):
+    return (
+        read_stack(ROOT / "stacks" / "kubernetes.yaml", ADDRESSES | environ).components[kind].config
+    )
+
+
+def test_a_setting_is_left_out_where_its_default_is_nothing():
+    assert "kubernetes_context" not in config({}, "orchestrator")
+    assert config({"KUBERNETES_CONTEXT": "moon"}, "orchestrator")["kubernetes_context"] == "moon"
+    assert config({}, "artifact_store")["client_kwargs"] == {}
+    assert config({}, "orchestrator")["kubernetes_namespace"] == "evergreen-runs"
+
+
+def test_keys_of_settings_are_resolved_too(monkeypatch):
+    monkeypatch.setenv("EVERGREEN_HOME", "/somewhere")
+    stack = read_stack(ROOT / "stacks" / "docker.yaml")
+    volumes = stack.components["orchestrator"].config["run_args"]["volumes"]
+    assert volumes == {"/somewhere": {"bind": "/somewhere", "mode": "rw"}}
+
+
+def test_a_value_that_the_environment_lacks_is_left_to_the_secret():
+    secrets = read_stack(ROOT / "stacks" / "kubernetes.yaml", ADDRESSES).secrets
+    assert secrets["evergreen-database"] == {DATABASE_VARIABLE: None}
+    assert secrets["evergreen-mlflow"]["MLFLOW_TRACKING_USERNAME"] == "evergreen"
+    given = ADDRESSES | {DATABASE_VARIABLE: "postgresql://db"}
+    secrets = read_stack(ROOT / "stacks" / "kubernetes.yaml", given).secrets
+    assert secrets["evergreen-database"] == {DATABASE_VARIABLE: "postgresql://db"}
+
+
+def test_an_address_without_a_default_must_be_set():
+    with pytest.raises(InputError, match="EVERGREEN_REGISTRY, EVERGREEN_S3_PATH, MLFLOW_TRACKING"):
+        read_stack(ROOT / "stacks" / "kubernetes.yaml", {})
+
+
+def test_one_variable_moves_every_table(monkeypatch):
+    home = Home.locate()
+    assert home.database_url.startswith("sqlite:///")
+    assert home.database_url != home.prediction_log_url
+    monkeypatch.setenv(DATABASE_VARIABLE, "postgresql://db")
+    assert home.database_url == home.prediction_log_url == "postgresql://db"
