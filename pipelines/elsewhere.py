@@ -17,6 +17,7 @@ from evergreen import errors
 from evergreen.errors import EvergreenError, UnreachableError
 from evergreen.paths import HOME_VARIABLE, Home
 from evergreen.terminal import LiveView
+from pipelines.placement import invocations, own_pod, pod_settings, runs_here
 
 if TYPE_CHECKING:
     from zenml.models import PipelineRunResponse, StepRunResponse
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from zenml.stack import Stack
 
     from evergreen.config import UseCase
-    from evergreen.resources import ResourcesConfig, StepResources
 
 _CLIENTS = ("kubernetes.", "urllib3.", "docker.", "requests.", "botocore.", "httpx.")
 POLL = 1.0  # seconds between two looks at a run
@@ -75,11 +75,6 @@ def carry_out(
     raise _at_home(_failure(run, None), stack, use_case, name)
 
 
-def runs_here(stack: Stack) -> bool:
-    """Tell whether a stack's steps run in this process."""
-    return stack.orchestrator.flavor == "local"
-
-
 def placed(pipeline: Pipeline, stack: Stack, use_case: UseCase, view: LiveView) -> Pipeline:
     """Return the pipeline with the image of its steps, and with what they get."""
     from zenml.config import DockerSettings
@@ -95,32 +90,15 @@ def placed(pipeline: Pipeline, stack: Stack, use_case: UseCase, view: LiveView) 
         allow_download_from_code_repository=False,
     )
     common, steps = pod_settings(use_case.resources, stack)
-    # Of the steps of a dynamic pipeline ZenML hears only as they run.
-    chosen = {} if pipeline.is_dynamic else steps
-    return pipeline.with_options(
-        settings={"docker": docker, **common},
-        steps={name: {"settings": settings} for name, settings in chosen.items()} or None,
-    )
-
-
-def pod_settings(
-    resources: ResourcesConfig, stack: Stack
-) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Return the settings that give steps their resources: of all, and of each by its name.
-
-    Only Kubernetes' pods have settings of that kind; they come on top of the stack's own.
-    """
-    orchestrator = stack.orchestrator
-    if orchestrator.flavor != "kubernetes":
-        return {}, {}
-    own = orchestrator.config.pod_settings
-    base = own.model_dump(exclude_unset=True) if own is not None else {}
-
-    def settings(of: StepResources) -> dict[str, Any]:
-        return {"orchestrator": {"pod_settings": {**base, **of.pod_settings()}}}
-
-    common = settings(resources.default) if resources.default.pod_settings() else {}
-    return common, {name: settings(resources.of(name)) for name in resources.steps}
+    if pipeline.is_dynamic:  # its steps are placed as it calls them, most of them in its own pod
+        common = own_pod(use_case.resources, stack)
+        steps = {}
+    chosen = {
+        invocation: {"settings": settings}
+        for name, settings in steps.items()
+        for invocation in invocations(use_case, name)
+    }
+    return pipeline.with_options(settings={"docker": docker, **common}, steps=chosen or None)
 
 
 @contextmanager
