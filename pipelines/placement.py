@@ -7,7 +7,7 @@ pipeline, which spares a turn that has nothing to do a pod per step, unless they
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zenml.stack import Stack
@@ -108,9 +108,7 @@ class Placement:
 def _isolated(step: BaseStep, settings: dict[str, Any]) -> BaseStep:
     from zenml.enums import StepRuntime
 
-    return cast(
-        "BaseStep", step.with_options(settings=settings or None, runtime=StepRuntime.ISOLATED)
-    )
+    return step.with_options(settings=settings or None, runtime=StepRuntime.ISOLATED)
 
 
 def in_dynamic_pipeline() -> bool:

@@ -57,7 +57,7 @@ def make_challenger(
 
     Returns the registration, as pipelines pass it between steps.
     """
-    training = {
+    training: dict[str, Any] = {
         "features": use_case.features,
         "training": use_case.training,
         "split": use_case.split,
@@ -97,7 +97,8 @@ def make_challenger(
 
 def search_all(training_rows: Any, data: Any, use_case: UseCase, at: Placement) -> Any:
     """Search the candidates, in one step or in one for each; return the ranked result."""
-    training, shared = use_case.training, {"features": use_case.features, "split": use_case.split}
+    training = use_case.training
+    shared: dict[str, Any] = {"features": use_case.features, "split": use_case.split}
     if not spreads(use_case):
         return at(search_candidates)(training_rows, data, training=training, **shared)
 
@@ -105,7 +106,7 @@ def search_all(training_rows: Any, data: Any, use_case: UseCase, at: Placement) 
     results: list[Any] = []
     for name, own in alone(use_case.task, training).items():
         # At most `jobs` at once: each waits for the one that began so many before it.
-        waits = training.jobs is not None and len(results) >= training.jobs
+        jobs = training.jobs or len(results) + 1
         found = search(
             name,
             training_rows,
@@ -113,7 +114,7 @@ def search_all(training_rows: Any, data: Any, use_case: UseCase, at: Placement) 
             training=own,
             **shared,
             id=candidate_step(name),
-            after=results[-training.jobs] if waits else None,
+            after=results[-jobs] if len(results) >= jobs else None,
         )
         results.append(found)
     return at(rank_candidates)(results, data, training, use_case.split)
