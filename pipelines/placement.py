@@ -7,7 +7,9 @@ pipeline, which spares a turn that has nothing to do a pod per step, unless they
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from pipelines.pods import in_cluster
 
 if TYPE_CHECKING:
     from zenml.stack import Stack
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from evergreen.config import UseCase
     from evergreen.resources import ResourcesConfig, StepName, StepResources
 
+TRIES: Final = 3  # of a step in a cluster, whose pod or whatever it needs may go away
 _ONE_MACHINE = ("local", "local_docker")  # orchestrators that take one step after the other
 
 
@@ -41,7 +44,7 @@ def pod_settings(
     Only Kubernetes' pods have settings of that kind; they come on top of the stack's own.
     """
     orchestrator = stack.orchestrator
-    if orchestrator.flavor != "kubernetes":
+    if not in_cluster(stack):
         return {}, {}
     own = orchestrator.config.pod_settings
     base = own.model_dump(exclude_unset=True) if own is not None else {}
@@ -74,6 +77,11 @@ def invocations(use_case: UseCase, name: str) -> tuple[str, ...]:
     return (name, *(candidate_step(each) for each in alone(use_case.task, use_case.training)))
 
 
+def resources_of(invocation: str) -> str:
+    """Return the name under which ``resources.steps`` tells of a step."""
+    return "search_candidates" if invocation.startswith(candidate_step("")) else invocation
+
+
 def candidate_step(candidate: str) -> str:
     """Return the name of the step that searches a candidate alone."""
     return f"search_candidate_{candidate}"
@@ -90,7 +98,7 @@ class Placement:
         from zenml.client import Client
 
         stack = Client().active_stack
-        self._pods = in_dynamic_pipeline() and stack.orchestrator.flavor == "kubernetes"
+        self._pods = in_dynamic_pipeline() and in_cluster(stack)
         self._common, self._steps = pod_settings(use_case.resources, stack)
 
     def __call__(self, step: BaseStep) -> BaseStep:
@@ -106,9 +114,14 @@ class Placement:
 
 
 def _isolated(step: BaseStep, settings: dict[str, Any]) -> BaseStep:
+    from zenml.config.retry_config import StepRetryConfig
     from zenml.enums import StepRuntime
 
-    return step.with_options(settings=settings or None, runtime=StepRuntime.ISOLATED)
+    return step.with_options(
+        settings=settings or None,
+        runtime=StepRuntime.ISOLATED,
+        retry=StepRetryConfig(max_retries=TRIES - 1),
+    )
 
 
 def in_dynamic_pipeline() -> bool:

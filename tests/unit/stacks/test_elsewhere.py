@@ -9,7 +9,8 @@ import requests
 from zenml.utils.exception_utils import collect_exception_information
 
 from evergreen.errors import InputError, RefusedError, UnreachableError
-from pipelines.elsewhere import _failure, raised_by, title_of
+from pipelines.elsewhere import _failure
+from pipelines.run_records import raised_by, title_of
 
 
 def step(raising):
