@@ -8,7 +8,7 @@ the step raised it, so that messages and exit codes are the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from pipelines.run_records import POLL, StepError, find_run, has_failed, raised_
 from pipelines.watching import Watch
 
 if TYPE_CHECKING:
-    from zenml.models import PipelineRunResponse
+    from zenml.models import PipelineRunResponse, StepRunResponse
     from zenml.pipelines.pipeline_definition import Pipeline
     from zenml.stack import Stack
 
@@ -63,13 +63,13 @@ def carry_out(
         except Exception as error:
             after = _after(error, name, watch)
             if after is None or not after.status.is_successful:
-                failure = watch.verdict or _failure(after, error)
+                failure = watch.verdict or _failure(after, error, watch.last_words)
                 stop(name, stack)
                 raise _at_home(failure, stack, use_case, name) from error
             run = after
     if run.status.is_successful:
         return run
-    failure = watch.verdict or _failure(run, None)
+    failure = watch.verdict or _failure(run, None, watch.last_words)
     remove_pods(stack, run)
     raise _at_home(failure, stack, use_case, name)
 
@@ -158,8 +158,15 @@ def _after(error: Exception, name: str, watch: Watch) -> PipelineRunResponse | N
     return None
 
 
-def _failure(run: PipelineRunResponse | None, error: Exception | None) -> Exception:
-    """Return what to raise for a run that failed, or that could not be started."""
+def _failure(
+    run: PipelineRunResponse | None,
+    error: Exception | None,
+    last_words: Callable[[str], str] = lambda _: "",
+) -> Exception:
+    """Return what to raise for a run that failed, or that could not be started.
+
+    ``last_words`` gives the last lines of a step's log.
+    """
     failed = [step for step in steps_of(run) if has_failed(step)] if run is not None else []
     for step in failed:
         if (known := raised_by(step)) is not None:
@@ -168,14 +175,22 @@ def _failure(run: PipelineRunResponse | None, error: Exception | None) -> Except
         return _as_known(error) if error is not None else UnreachableError("No run was started.")
     for step in failed:
         if step.exception_info is not None:
-            return StepError(f"Step {step.name!r} failed:\n{step.exception_info.traceback}")
+            trace = step.exception_info.traceback
+            return StepError(f"Step {step.name!r} failed:\n{trace}{_quoted(step, last_words)}")
     names = ", ".join(repr(step.name) for step in failed) or "no step"
     return UnreachableError(
         f"The run {run.name!r} ended as {run.status.value}; {names} ended without a word of why: "
         "it was stopped, or its machine ran out of memory or went away. What the steps before it "
         "made is kept, and the same command takes it from there. Look at it: "
         f"zenml pipeline runs list, or kubectl describe pods --selector run_id={run.id}"
+        + "".join(_quoted(step, last_words) for step in failed)
     )
+
+
+def _quoted(step: StepRunResponse, last_words: Callable[[str], str]) -> str:
+    """Return the last lines of a step's log as the end of a message."""
+    said = last_words(step.name)
+    return f"\nThe last lines of the log of {step.name!r}:\n{said}" if said else ""
 
 
 def _at_home(error: Exception, stack: Stack, use_case: UseCase, name: str) -> Exception:
