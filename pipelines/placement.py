@@ -69,7 +69,9 @@ def own_pod(resources: ResourcesConfig, stack: Stack) -> dict[str, Any]:
 
 
 def invocations(use_case: UseCase, name: str) -> tuple[str, ...]:
-    """Return under which names a step may run: a search as one step, or as one per candidate."""
+    """Return under which names a step may run: as one, or as one per candidate or partition."""
+    if name == "score_table":
+        return (name, *partition_steps(use_case))
     if name != "search_candidates":
         return (name,)
     from evergreen.training.search import alone  # takes long to import, and few need it
@@ -79,7 +81,15 @@ def invocations(use_case: UseCase, name: str) -> tuple[str, ...]:
 
 def resources_of(invocation: str) -> str:
     """Return the name under which ``resources.steps`` tells of a step."""
-    return "search_candidates" if invocation.startswith(candidate_step("")) else invocation
+    if invocation.startswith(candidate_step("")):
+        return "search_candidates"
+    return "score_table" if invocation.startswith("score_partition_") else invocation
+
+
+def partition_steps(use_case: UseCase) -> tuple[str, ...]:
+    """Return the names of the steps that score a part of a table each."""
+    of = use_case.batch.partitions
+    return tuple(f"score_partition_{number}" for number in range(1, of + 1)) if of > 1 else ()
 
 
 def candidate_step(candidate: str) -> str:
