@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import threading
 from pathlib import Path
@@ -29,7 +30,12 @@ def cluster() -> TestCluster:
 
 @pytest.fixture(scope="module")
 def options(cluster) -> tuple[str, ...]:
-    """Images of this checkout in the cluster's registry, and how to install them."""
+    """Images of this checkout in the cluster's registry, and how to install them.
+
+    ``TEST_CLUSTER_IMAGES`` names the tag of images that are there.
+    """
+    if tag := os.environ.get("TEST_CLUSTER_IMAGES"):
+        return ("--overlay", "test", "--registry", cluster.registry, "--tag", tag)
     tag = f"test-{secrets.token_hex(4)}"
     build("evergreen-serve:test", "Dockerfile.serve")
     build("evergreen-train", "Dockerfile.train")
@@ -51,6 +57,11 @@ def installed(cluster, options) -> TestCluster:
         done = cluster.install(*options)
         assert done.returncode == 0, done.stdout + done.stderr
     return cluster
+
+
+def api_is_ready(cluster: TestCluster) -> bool:
+    (api,) = (one for one in cluster.get("deployments") if one["metadata"]["name"] == "api")
+    return api["status"].get("readyReplicas", 0) >= 2
 
 
 class Api:
@@ -117,7 +128,8 @@ def api(installed, tmp_path) -> Api:
         installed.kubectl("apply", "-f", "-", stdin=json.dumps(OUTSIDE))
     else:
         moved(installed, "1")
-    installed.kubectl("rollout", "status", "deployment/api", "-n", NAMESPACE, "--timeout=300s")
+    # Not by kubectl rollout status: a first champion may come later than its deadline.
+    until("both pods are ready", lambda: api_is_ready(installed), 600)
     outside = installed.kubectl("get", "service", "outside", "-n", NAMESPACE, "-o", "json").stdout
     found = Api(installed, json.loads(outside)["spec"]["ports"][0]["nodePort"])
     until("version 1 answers", lambda: {found.version() for _ in range(6)} == {"1"})
