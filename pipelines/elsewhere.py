@@ -8,26 +8,25 @@ the step raised it, so that messages and exit codes are the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import EvergreenError, UnreachableError
 from evergreen.paths import HOME_VARIABLE, Home
 from evergreen.terminal import LiveView
+from pipelines.placement import TRIES, invocations, own_pod, pod_settings, runs_here
 from pipelines.pods import in_cluster, remove_pods
 from pipelines.run_records import POLL, StepError, find_run, has_failed, raised_by, steps_of
 from pipelines.watching import Watch
 
 if TYPE_CHECKING:
-    from zenml.models import PipelineRunResponse
+    from zenml.models import PipelineRunResponse, StepRunResponse
     from zenml.pipelines.pipeline_definition import Pipeline
     from zenml.stack import Stack
 
     from evergreen.config import UseCase
-    from evergreen.resources import ResourcesConfig, StepResources
 
-TRIES = 3  # of a step in a cluster, whose pod or whatever it needs may go away
 _CLIENTS = ("kubernetes.", "urllib3.", "docker.", "requests.", "botocore.", "httpx.")
 
 
@@ -64,20 +63,15 @@ def carry_out(
         except Exception as error:
             after = _after(error, name, watch)
             if after is None or not after.status.is_successful:
-                failure = watch.verdict or _failure(after, error)
+                failure = watch.verdict or _failure(after, error, watch.last_words)
                 stop(name, stack)
                 raise _at_home(failure, stack, use_case, name) from error
             run = after
     if run.status.is_successful:
         return run
-    failure = watch.verdict or _failure(run, None)
+    failure = watch.verdict or _failure(run, None, watch.last_words)
     remove_pods(stack, run)
     raise _at_home(failure, stack, use_case, name)
-
-
-def runs_here(stack: Stack) -> bool:
-    """Tell whether a stack's steps run in this process."""
-    return stack.orchestrator.flavor == "local"
 
 
 def placed(pipeline: Pipeline, stack: Stack, use_case: UseCase, view: LiveView) -> Pipeline:
@@ -96,35 +90,20 @@ def placed(pipeline: Pipeline, stack: Stack, use_case: UseCase, view: LiveView) 
         allow_download_from_code_repository=False,
     )
     common, steps = pod_settings(use_case.resources, stack)
-    # Of the steps of a dynamic pipeline ZenML hears only as they run.
-    chosen = {} if pipeline.is_dynamic else steps
+    if pipeline.is_dynamic:  # its steps are placed as it calls them, most of them in its own pod
+        common, steps = own_pod(use_case.resources, stack), {}
+    chosen = {
+        invocation: {"settings": settings}
+        for name, settings in steps.items()
+        for invocation in invocations(use_case, name)
+    }
     # What a dynamic pipeline's steps do is part of its own pod, which goes on where it was.
     tried_again = in_cluster(stack) and not pipeline.is_dynamic
     return pipeline.with_options(
         retry=StepRetryConfig(max_retries=TRIES - 1) if tried_again else None,
         settings={"docker": docker, **common},
-        steps={name: {"settings": settings} for name, settings in chosen.items()} or None,
+        steps=chosen or None,
     )
-
-
-def pod_settings(
-    resources: ResourcesConfig, stack: Stack
-) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Return the settings that give steps their resources: of all, and of each by its name.
-
-    Only Kubernetes' pods have settings of that kind; they come on top of the stack's own.
-    """
-    orchestrator = stack.orchestrator
-    if not in_cluster(stack):
-        return {}, {}
-    own = orchestrator.config.pod_settings
-    base = own.model_dump(exclude_unset=True) if own is not None else {}
-
-    def settings(of: StepResources) -> dict[str, Any]:
-        return {"orchestrator": {"pod_settings": {**base, **of.pod_settings()}}}
-
-    common = settings(resources.default) if resources.default.pod_settings() else {}
-    return common, {name: settings(resources.of(name)) for name in resources.steps}
 
 
 @contextmanager
@@ -179,8 +158,15 @@ def _after(error: Exception, name: str, watch: Watch) -> PipelineRunResponse | N
     return None
 
 
-def _failure(run: PipelineRunResponse | None, error: Exception | None) -> Exception:
-    """Return what to raise for a run that failed, or that could not be started."""
+def _failure(
+    run: PipelineRunResponse | None,
+    error: Exception | None,
+    last_words: Callable[[str], str] = lambda _: "",
+) -> Exception:
+    """Return what to raise for a run that failed, or that could not be started.
+
+    ``last_words`` gives the last lines of a step's log.
+    """
     failed = [step for step in steps_of(run) if has_failed(step)] if run is not None else []
     for step in failed:
         if (known := raised_by(step)) is not None:
@@ -189,14 +175,22 @@ def _failure(run: PipelineRunResponse | None, error: Exception | None) -> Except
         return _as_known(error) if error is not None else UnreachableError("No run was started.")
     for step in failed:
         if step.exception_info is not None:
-            return StepError(f"Step {step.name!r} failed:\n{step.exception_info.traceback}")
+            trace = step.exception_info.traceback
+            return StepError(f"Step {step.name!r} failed:\n{trace}{_quoted(step, last_words)}")
     names = ", ".join(repr(step.name) for step in failed) or "no step"
     return UnreachableError(
         f"The run {run.name!r} ended as {run.status.value}; {names} ended without a word of why: "
         "it was stopped, or its machine ran out of memory or went away. What the steps before it "
         "made is kept, and the same command takes it from there. Look at it: "
         f"zenml pipeline runs list, or kubectl describe pods --selector run_id={run.id}"
+        + "".join(_quoted(step, last_words) for step in failed)
     )
+
+
+def _quoted(step: StepRunResponse, last_words: Callable[[str], str]) -> str:
+    """Return the last lines of a step's log as the end of a message."""
+    said = last_words(step.name)
+    return f"\nThe last lines of the log of {step.name!r}:\n{said}" if said else ""
 
 
 def _at_home(error: Exception, stack: Stack, use_case: UseCase, name: str) -> Exception:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from evergreen.errors import UnreachableError
+from evergreen.terminal import LiveView
+from pipelines.pod_logs import PodLogs
 
 if TYPE_CHECKING:
     from zenml.models import PipelineRunResponse
@@ -41,13 +43,22 @@ class Pods:
         self._namespace: str = orchestrator.config.kubernetes_namespace
         self._of_run = {"label_selector": f"run_id={run.id}", "_request_timeout": _ANSWER}
 
+    def logs(self, view: LiveView) -> PodLogs:
+        """Return what follows their logs."""
+        return PodLogs(self._core, self._namespace, view)
+
+    def all(self) -> list[Any]:
+        """Return the pods, the oldest first, as Kubernetes tells of them."""
+        pods = self._core.list_namespaced_pod(self._namespace, **self._of_run).items
+        return sorted(pods, key=lambda pod: pod.metadata.creation_timestamp)
+
     def go_on(self) -> bool:
         """Tell whether a job of the run has not ended."""
         return any(not _ended(job) for job in self._all_jobs())
 
     def waiting(self) -> list[Trouble]:
         """Return which pods wait for something, and what for: a quota, a node, an image."""
-        pods = self._all_pods()
+        pods = self.all()
         found = [
             Trouble(_step_of(pod), reason) for pod in pods if (reason := _why_pending(pod)) != ""
         ]
@@ -63,7 +74,7 @@ class Pods:
         """Return which pods were ended from outside, and why: out of memory, evicted."""
         return [
             Trouble(_step_of(pod), reason)
-            for pod in self._all_pods()
+            for pod in self.all()
             if (reason := _why_ended(pod)) != ""
         ]
 
@@ -74,7 +85,7 @@ class Pods:
         """
         deadline = time.monotonic() + _ITSELF
         while self.go_on() and time.monotonic() < deadline:
-            if not any(pod.status.phase == "Running" for pod in self._all_pods()):
+            if not any(pod.status.phase == "Running" for pod in self.all()):
                 break  # it never began, so nobody is there to end it
             time.sleep(1)
         for job in self._all_jobs():
@@ -88,10 +99,6 @@ class Pods:
 
     def _all_jobs(self) -> list[Any]:
         return list(self._jobs.list_namespaced_job(self._namespace, **self._of_run).items)
-
-    def _all_pods(self) -> list[Any]:
-        pods = self._core.list_namespaced_pod(self._namespace, **self._of_run).items
-        return sorted(pods, key=lambda pod: pod.metadata.creation_timestamp)
 
     def _warnings(self, name: str) -> list[Any]:
         about = f"involvedObject.name={name},type=Warning"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from evergreen.errors import EvergreenError, UnreachableError
 from evergreen.terminal import LiveView
+from pipelines.placement import resources_of
+from pipelines.pod_logs import PodLogs
 from pipelines.pods import START, Pods, Trouble, in_cluster
 from pipelines.run_records import (
     POLL,
@@ -44,6 +46,7 @@ class Watch:
         self._shown: set[tuple[str, int]] = set()
         self._since: dict[Trouble, float] = {}
         self._looked = self._alive = time.monotonic()
+        self._logs: PodLogs | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follow-run", daemon=True)
 
@@ -55,6 +58,25 @@ class Watch:
         """End it."""
         self._ended.set()
         self._thread.join(timeout=5)
+        self._listen_to_the_end()
+        if self._logs is not None:
+            self._logs.end()
+
+    def last_words(self, step: str) -> str:
+        """Return the last lines of the log of a step that ended; empty where there is none."""
+        self._listen_to_the_end()
+        return "" if self._logs is None else self._logs.last_words(step)
+
+    def _listen_to_the_end(self) -> None:
+        with suppress(Exception):  # a log that cannot be had is no failure of the run
+            if in_cluster(self._stack) and (run := find_run(self._name)) is not None:
+                self._follow_logs(Pods(self._stack, run))
+        if self._logs is not None:
+            self._logs.drain()
+
+    def _follow_logs(self, pods: Pods) -> None:
+        self._logs = self._logs or pods.logs(self._view)
+        self._logs.follow(pods.all())
 
     def _follow(self) -> None:
         while not self._ended.wait(POLL):
@@ -88,10 +110,12 @@ class Watch:
             return None
         self._looked = now
         pods = Pods(self._stack, run)
+        self._follow_logs(pods)
         for trouble in pods.ended():
+            named = resources_of(trouble.step)
             return UnreachableError(
                 f"Step {trouble.step!r} was ended by the cluster: {trouble.reason}. Give it more, "
-                f"such as --set resources.steps.{trouble.step}.memory_limit=4Gi. {_KEPT}"
+                f"such as --set resources.steps.{named}.memory_limit=4Gi. {_KEPT}"
             )
         waiting = pods.waiting()
         self._since = {one: self._since.get(one, now) for one in waiting}
