@@ -74,7 +74,8 @@ def show_status(models: Sequence[ModelStatus], stack: str, stream: TextIO) -> No
         for state in model.servers:
             word = condition(state)
             address, version = state.url or "", state.version or ""
-            table.add_row(state.title, address, version, Text(word, _STYLES[word]))
+            pods = "" if state.wanted is None else f", {state.ready} of {state.wanted} pods"
+            table.add_row(state.title, address, version, Text(f"{word}{pods}", _STYLES[word]))
         console.print(table)
         for state in model.servers:
             if remark := _remark(state, model.champion):

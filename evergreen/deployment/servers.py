@@ -84,15 +84,21 @@ class KeyRefusedError(RefusedError):
 def api_health(url: str) -> Health | None:
     """Return what the contract API at an address says of itself, or None where there is none."""
     try:
-        response = httpx.get(f"{url}/health", timeout=5)
-        content = response.json()
+        return read_health(httpx.get(f"{url}/health", timeout=5).json())
+    except (httpx.HTTPError, ValueError):
+        return None
+
+
+def read_health(content: Any) -> Health | None:
+    """Return what an answer of ``/health`` says, or None where it is none of a contract API."""
+    try:
         return Health(
             content["model"],
             content["model_version"],
             content["status"],
             tuple(content["problems"]),
         )
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None
 
 

@@ -1,4 +1,4 @@
-"""The section ``deploy`` of a use case: where its servers listen on this machine."""
+"""The section ``deploy`` of a use case: where servers listen, and what they get in a cluster."""
 
 from __future__ import annotations
 
@@ -8,13 +8,50 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from evergreen.durations import Duration
+from evergreen.resources import Memory, StepResources
 from evergreen.values import Value
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
+class PodResources(StepResources):
+    """What one pod of the API asks for."""
+
+    cpu: float | None = Field(0.5, gt=0, description="Processors that are kept for it.")
+    memory: Memory | None = Field("1Gi", description="Memory that is kept for it.")
+    memory_limit: Memory | None = Field("2Gi", description="Over it, the pod is ended.")
+
+
+class ClusterConfig(Value):
+    """How the contract API runs in a cluster: its pods, and when there are more of them."""
+
+    replicas: int = Field(2, ge=1, description="Pods at least.")
+    max_replicas: int = Field(10, ge=1, description="Pods at most; as many as replicas: always.")
+    cpu_target: int = Field(
+        70, ge=1, description="Percent of the kept processors in use from which pods are added."
+    )
+    requests_target: int | None = Field(
+        1000,
+        ge=1,
+        description="Requests a second and pod from which pods are added; it needs Prometheus and "
+        "its adapter. None: the processors alone decide.",
+    )
+    resources: PodResources = Field(PodResources(), description="What a pod gets.")
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> ClusterConfig:
+        if self.max_replicas < self.replicas:
+            raise ValueError("max_replicas is less than replicas")
+        return self
+
+    @property
+    def scales(self) -> bool:
+        """Whether the number of pods may change."""
+        return self.max_replicas > self.replicas
+
+
 class DeployConfig(Value):
-    """Where the servers of a local stack listen, and how long they may take to start."""
+    """Where servers listen, how long they may take to start, and what they get in a cluster."""
 
     port: Port = Field(8000, description="Of the contract API.")
     mlflow_ports: tuple[Port, Port] = Field(
@@ -26,6 +63,10 @@ class DeployConfig(Value):
         timedelta(minutes=3),
         description="Longest wait for a server to answer.",
         json_schema_extra={"default": "3m"},
+    )
+
+    cluster: ClusterConfig = Field(
+        ClusterConfig(), description="How the contract API runs in a cluster."
     )
 
     @model_validator(mode="after")

@@ -17,7 +17,8 @@ class Release(Value):
 
     name: str
     version: str
-    folder: str  # of its bundle, on this machine
+    folder: str  # of its bundle, on the machine that verified it
+    source: str = ""  # where the registry has it; steps on other machines fetch it anew
     runtime: Literal["native", "onnx"]
     replay: Replay  # of its golden rows, offline
 
@@ -38,6 +39,8 @@ class ServerState(Value):
     version: str | None = None  # that it answers with
     port: int | None = None
     process: int | None = None
+    ready: int | None = None  # pods that answer, where there are pods
+    wanted: int | None = None  # pods that there should be
     reference: str | None = None  # how ZenML knows the server
     detail: str | None = None  # what is wrong with it
     log: str | None = None
