@@ -54,4 +54,5 @@ class TrainingOutcome(Value):
     zenml_run: str
     mlflow_run: str | None
     mlflow_uri: str
+    dashboard: str | None = None  # of the run, where a server shows it
     log: str

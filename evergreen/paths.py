@@ -83,6 +83,11 @@ class Home:
         return self.root / "batch"
 
     @property
+    def tables(self) -> Path:
+        """Folder of tables that were fetched from object stores."""
+        return self.root / "tables"
+
+    @property
     def scratch(self) -> Path:
         """Folder of files that only the present run needs."""
         return self.root / "tmp"

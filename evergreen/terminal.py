@@ -254,12 +254,16 @@ def _next_steps(outcome: TrainingOutcome) -> list[tuple[str, str]]:
         ("Approve", f"python run.py --approve {outcome.use_case}"),
         ("Reject", f"python run.py --reject {outcome.use_case}"),
     ]
+    served = outcome.mlflow_uri.startswith("http")
     titles = {"training": "Report", "data": "Data report", "card": "Model card"}
     return [
         *(approval if outcome.status in ("waiting", "ramping") else []),
         *((title, outcome.reports[name]) for name, title in titles.items()),
-        ("MLflow", f"mlflow ui --backend-store-uri {outcome.mlflow_uri}"),
-        ("Dashboard", "zenml login --local"),
+        (
+            "MLflow",
+            outcome.mlflow_uri if served else f"mlflow ui --backend-store-uri {outcome.mlflow_uri}",
+        ),
+        ("Dashboard", outcome.dashboard or "zenml login --local"),
         ("Log", outcome.log),
     ]
 

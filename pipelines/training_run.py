@@ -70,6 +70,8 @@ def conclude(
     use_case: UseCase, run: PipelineRunResponse, around: session.Session
 ) -> TrainingOutcome:
     """Gather what the run ended with from its artifacts."""
+    from zenml.utils.dashboard_utils import get_run_url
+
     from steps.workspace import fetch_reports
 
     outputs = {
@@ -109,6 +111,7 @@ def conclude(
         zenml_run=run.name,
         mlflow_run=registration.run_id,
         mlflow_uri=session.tracking_uri(),
+        dashboard=get_run_url(run),
         log=str(around.log),
     )
 

@@ -27,7 +27,8 @@ def main() -> int:
     )
     options = parser.parse_args()
     os.environ.setdefault("ZENML_ANALYTICS_OPT_IN", "false")
-    os.environ.setdefault("ZENML_LOGGING_VERBOSITY", "WARN")
+    # What ZenML warns of (components of this machine in a stack of servers) is meant so.
+    os.environ.setdefault("ZENML_LOGGING_VERBOSITY", "ERROR")
     try:
         return _apply(options)
     except EvergreenError as error:

@@ -109,7 +109,7 @@ def _local_image(
 def _build(
     stack: Stack, image: str, context: BuildContext, registry: BaseContainerRegistry | None
 ) -> None:
-    from zenml.config import DockerBuildOptions
+    from zenml.config.docker_settings import DockerBuildOptions
 
     builder = stack.image_builder
     if builder is None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from evergreen.object_stores import is_remote
 from evergreen.values import Value
 
 _BRACED = re.compile(r"\$\{([^{}]*)\}")
@@ -31,7 +32,9 @@ class CsvSource(Value):
     """One CSV file, also compressed (.gz). What is not given is detected."""
 
     type: Literal["csv"] = "csv"
-    path: str = Field(min_length=1, description="Relative to the use case file.")
+    path: str = Field(
+        min_length=1, description="Relative to the use case file, or s3://… (object store)."
+    )
     delimiter: str | None = Field(
         None, min_length=1, max_length=1, description="One character. Default: detected."
     )
@@ -46,7 +49,9 @@ class ParquetSource(Value):
     """A Parquet file, a folder of them, or a glob."""
 
     type: Literal["parquet"] = "parquet"
-    path: str = Field(min_length=1, description="Relative to the use case file.")
+    path: str = Field(
+        min_length=1, description="Relative to the use case file, or s3://… (object store)."
+    )
 
 
 class SqlSource(Value):
@@ -163,7 +168,7 @@ def source_from_shorthand(value: Any) -> Any:
         return {"type": "sklearn", "name": value.removeprefix("sklearn:")}
     if value.startswith(("http://", "https://")):
         return {"type": "http", "url": value}
-    if "://" in value:
+    if "://" in value and not is_remote(value):
         raise ValueError("is no file; a database needs a mapping: {type: sql, url: …, table: …}")
     ending = value.lower().removesuffix(".gz").rstrip("/*")
     if ending.endswith((".csv", ".tsv", ".txt")):
@@ -172,5 +177,6 @@ def source_from_shorthand(value: Any) -> Any:
         return {"type": "parquet", "path": value}
     raise ValueError(
         "names no known source; allowed are sklearn:NAME, a path ending in .csv, .csv.gz, .tsv, "
-        ".parquet or / (a folder of Parquet files), an http(s) address, or a mapping with a type"
+        ".parquet or / (a folder of Parquet files), such a path in an object store (s3://…), "
+        "an http(s) address, or a mapping with a type"
     )

@@ -21,6 +21,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from evergreen.errors import InputError, UnreachableError
+from evergreen.object_stores import SCHEMES, copy_folder
 from evergreen.paths import Home
 from evergreen.promotion.bundle import Bundle, open_bundle
 from evergreen.serving.artifacts import bundle_folder
@@ -28,7 +29,6 @@ from evergreen.serving.options import ServerOptions
 from evergreen.serving.registry_reader import locate, open_registry
 from evergreen.serving.settings import ServingConfig
 
-REMOTE: Final = ("s3", "gs", "gcs", "abfs", "abfss")  # that pyarrow reads
 _REGISTERED: Final = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
 
@@ -66,14 +66,14 @@ def options_for(address: str, settings: ServingConfig, home: Home | None = None)
             settings=settings,
             home=home,
         )
-    if scheme in REMOTE:
+    if scheme in SCHEMES:
         folder = fetch_bundle(address, home.root / "serving" / "bundles")
     elif scheme in ("", "file"):
         folder = Path(unquote(urlsplit(address).path) if scheme else address)
     else:
         raise InputError(
             f"{address!r} is no address of a model that can be used. Name a folder, "
-            f"models:/NAME@ALIAS, or an object store ({', '.join(REMOTE)}://…)."
+            f"models:/NAME@ALIAS, or an object store ({', '.join(SCHEMES)}://…)."
         )
     if not folder.is_dir():
         raise InputError(f"There is no bundle folder {folder}.")
@@ -106,30 +106,18 @@ def fetch_bundle(address: str, cache: Path) -> Path:
     UnreachableError
         If the store does not answer, or the files cannot be kept.
     """
-    import pyarrow as pa
-    from pyarrow import fs
-
     target = cache / "fetched" / hashlib.sha256(address.encode()).hexdigest()[:16]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".fetching-"))
         try:
-            store, path = fs.FileSystem.from_uri(address)
-            fs.copy_files(path, str(temporary), source_filesystem=store)
+            copy_folder(address, temporary, "The bundle")
             open_bundle(temporary, f"The bundle {address}")
             shutil.rmtree(target, ignore_errors=True)
             temporary.chmod(0o755)
             temporary.rename(target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    except FileNotFoundError as error:
-        raise InputError(f"There is nothing at {address}: {_first_line(error)}") from error
-    except (OSError, pa.ArrowException) as error:
-        raise UnreachableError(
-            f"The bundle {address} cannot be fetched: {_first_line(error)}"
-        ) from error
+    except OSError as error:
+        raise UnreachableError(f"The bundle {address} cannot be kept: {error}") from error
     return target
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

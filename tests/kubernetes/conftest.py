@@ -92,7 +92,7 @@ class ClusterHome(Home):
             for name, value in self.servers.items()  # type: ignore[attr-defined]
             if name.startswith(("ZENML_", "AWS_DEFAULT"))
         }
-        return super().environment(**known, **extra)
+        return super().environment(**{**known, **extra})
 
 
 def kubectl(*words: str, check: bool = True) -> str:

@@ -20,7 +20,7 @@ from evergreen.data.source_config import CsvSource
 from evergreen.data.sources import csv_dialect as dialect
 from evergreen.data.sources.csv_dialect import OpenBytes
 from evergreen.data.sources.environment import Environment
-from evergreen.data.sources.files import KEY, require_file, unreadable
+from evergreen.data.sources.files import KEY, local_path, require_file, unreadable
 from evergreen.data.sources.tidy import column_names, tidy
 from evergreen.errors import InputError
 
@@ -40,7 +40,7 @@ def read_csv(source: CsvSource, environment: Environment) -> pd.DataFrame:
     UnreachableError
         The file system does not let it be read.
     """
-    path = Path(environment.resolve(source.path, KEY)).expanduser()
+    path = local_path(environment.resolve(source.path, KEY))
     require_file(path)
     try:
         frame = parse_csv(

@@ -16,7 +16,7 @@ from evergreen.data.source_config import CsvSource
 from evergreen.data.sources import csv_dialect as dialect
 from evergreen.data.sources.csv_source import header_of, opener
 from evergreen.data.sources.environment import Environment
-from evergreen.data.sources.files import KEY, require_file, unreadable
+from evergreen.data.sources.files import KEY, local_path, require_file, unreadable
 from evergreen.data.sources.streams import TableStream, stamp, without_rows
 from evergreen.errors import InputError
 
@@ -29,7 +29,7 @@ def csv_stream(source: CsvSource, environment: Environment) -> TableStream:
 
     Lines of another length than the header's end the reading with an `InputError`.
     """
-    path = Path(environment.resolve(source.path, KEY)).expanduser()
+    path = local_path(environment.resolve(source.path, KEY))
     require_file(path)
     try:
         open_bytes = opener(path)

@@ -6,8 +6,25 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from evergreen.errors import InputError, UnreachableError
+from evergreen.object_stores import is_remote, local_copy
+from evergreen.paths import Home
 
 KEY = "data.source.path"
+
+
+def local_path(text: str) -> Path:
+    """Return where a path of a source is on this machine, fetching it from an object store.
+
+    Raises
+    ------
+    InputError
+        If the store has nothing there.
+    UnreachableError
+        If it does not answer.
+    """
+    if not is_remote(text):
+        return Path(text).expanduser()
+    return local_copy(text, Home.locate().tables, KEY)
 
 
 def require_file(path: Path) -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from evergreen.data.source_config import ParquetSource
 from evergreen.data.sources.environment import Environment
-from evergreen.data.sources.files import KEY, require_file, unreadable
+from evergreen.data.sources.files import KEY, local_path, require_file, unreadable
 from evergreen.data.sources.tidy import column_names, tidy
 from evergreen.errors import InputError
 
@@ -32,8 +32,7 @@ def read_parquet(source: ParquetSource, environment: Environment) -> pd.DataFram
     UnreachableError
         The file system does not let a file be read.
     """
-    text = environment.resolve(source.path, KEY)
-    path = Path(text).expanduser()
+    path = local_path(environment.resolve(source.path, KEY))
     files = matching_files(path)
     schema = common_schema(files)
     layout: dict[str, Any] = {"format": "parquet"}

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from evergreen.data.source_config import ParquetSource
 from evergreen.data.sources.environment import Environment
-from evergreen.data.sources.files import KEY, unreadable
+from evergreen.data.sources.files import KEY, local_path, unreadable
 from evergreen.data.sources.parquet_source import (
     UNNAMED_INDEX,
     common_schema,
@@ -28,7 +28,7 @@ BUFFER_BYTES = 1 << 20  # of one column that is read ahead
 
 def parquet_stream(source: ParquetSource, environment: Environment, piece_rows: int) -> TableStream:
     """Find out what the files hold; see `evergreen.data.sources.parquet_source.read_parquet`."""
-    path = Path(environment.resolve(source.path, KEY)).expanduser()
+    path = local_path(environment.resolve(source.path, KEY))
     files = matching_files(path)
     schema = common_schema(files)
     partitions = _partitions(path, files)

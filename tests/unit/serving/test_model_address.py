@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
+from evergreen import object_stores
 from evergreen.errors import InputError, UnreachableError
 from evergreen.paths import Home
-from evergreen.serving import model_address
 from evergreen.serving.model_address import fetch_bundle, find_bundle, options_for
 from evergreen.serving.settings import ServingConfig
 from tests.support.models import write_small_bundle
@@ -104,7 +104,7 @@ def test_a_store_without_the_bundle_or_without_a_server_is_said(tmp_path, monkey
 def test_every_remote_scheme_is_one_that_pyarrow_knows():
     from pyarrow import fs
 
-    for scheme in model_address.REMOTE:
+    for scheme in object_stores.SCHEMES:
         try:
             fs.FileSystem.from_uri(f"{scheme}://account/place")
         except Exception as error:
