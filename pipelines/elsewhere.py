@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from zenml.stack import Stack
 
     from evergreen.config import UseCase
-    from evergreen.resources import ResourcesConfig, StepResources
+    from evergreen.resources import ResourcesConfig, StepName, StepResources
 
 _CLIENTS = ("kubernetes.", "urllib3.", "docker.", "requests.", "botocore.", "httpx.")
+DEPLOYER = "deployer"  # account of deploy/kubernetes, which may create what the API consists of
+DEPLOYING: tuple[StepName, ...] = ("deploy_everywhere", "smoke_test", "record_deployment")
 POLL = 1.0  # seconds between two looks at a run
 _LAST_RAISED = re.compile(
     r"^evergreen\.errors\.(\w+): (.*?)(?=\n\n(?:The above exception|During handling)|\Z)",
@@ -105,7 +107,7 @@ def placed(pipeline: Pipeline, stack: Stack, use_case: UseCase, view: LiveView) 
         allow_download_from_artifact_store=False,
         allow_download_from_code_repository=False,
     )
-    common, steps = pod_settings(use_case.resources, stack)
+    common, steps = pod_settings(use_case.resources, stack, all_deploy=pipeline.is_dynamic)
     # Of the steps of a dynamic pipeline ZenML hears only as they run.
     chosen = {} if pipeline.is_dynamic else steps
     return pipeline.with_options(
@@ -115,23 +117,35 @@ def placed(pipeline: Pipeline, stack: Stack, use_case: UseCase, view: LiveView) 
 
 
 def pod_settings(
-    resources: ResourcesConfig, stack: Stack
+    resources: ResourcesConfig, stack: Stack, *, all_deploy: bool = False
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Return the settings that give steps their resources: of all, and of each by its name.
 
-    Only Kubernetes' pods have settings of that kind; they come on top of the stack's own.
+    Only Kubernetes' pods have settings of that kind; they come on top of the stack's own. Steps
+    that deploy get an account that may: with ``all_deploy`` that is every step.
     """
     orchestrator = stack.orchestrator
     if orchestrator.flavor != "kubernetes":
         return {}, {}
     own = orchestrator.config.pod_settings
     base = own.model_dump(exclude_unset=True) if own is not None else {}
+    deploys = _deploys_in_cluster(stack) and orchestrator.config.step_pod_service_account_name
+    account = {"step_pod_service_account_name": DEPLOYER} if deploys else {}
 
-    def settings(of: StepResources) -> dict[str, Any]:
-        return {"orchestrator": {"pod_settings": {**base, **of.pod_settings()}}}
+    def settings(of: StepResources, more: dict[str, str]) -> dict[str, Any]:
+        pod = of.pod_settings()
+        chosen: dict[str, Any] = {"pod_settings": {**base, **pod}} if pod else {}
+        return {"orchestrator": {**chosen, **more}} if chosen or more else {}
 
-    common = settings(resources.default) if resources.default.pod_settings() else {}
-    return common, {name: settings(resources.of(name)) for name in resources.steps}
+    names = dict.fromkeys([*resources.steps, *(DEPLOYING if account else ())])
+    return settings(resources.default, account if all_deploy else {}), {
+        name: settings(resources.of(name), account if name in DEPLOYING else {}) for name in names
+    }
+
+
+def _deploys_in_cluster(stack: Stack) -> bool:
+    parts = (stack.deployer, stack.model_deployer)
+    return any(part is not None and part.flavor in ("kubernetes", "seldon") for part in parts)
 
 
 @contextmanager

@@ -38,10 +38,9 @@ def host_ip() -> str:
 def pipelines_namespace(host_ip) -> Iterator[str]:
     """Make a namespace of our own with the accounts that the stack names."""
     kubectl("create", "namespace", NAMESPACE, check=False)
-    for account in ("orchestrator", "steps", "deployer"):
-        kubectl("-n", NAMESPACE, "create", "serviceaccount", account, check=False)
-    role = ("--clusterrole=edit", f"--serviceaccount={NAMESPACE}:orchestrator")
-    kubectl("-n", NAMESPACE, "create", "rolebinding", "orchestrator", *role, check=False)
+    # What deploy/kubernetes gives to its own namespace: the rights are as few as they are there.
+    accounts = (ROOT / "deploy" / "kubernetes" / "base" / "runs.yaml").read_text("utf-8")
+    kubectl("apply", "-f", "-", given=accounts.replace("evergreen-runs", NAMESPACE))
     yield NAMESPACE
     kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
@@ -95,11 +94,11 @@ class ClusterHome(Home):
         return super().environment(**{**known, **extra})
 
 
-def kubectl(*words: str, check: bool = True) -> str:
-    """Run kubectl on the test cluster and return what it prints."""
+def kubectl(*words: str, check: bool = True, given: str | None = None) -> str:
+    """Run kubectl on the test cluster, with ``given`` as its input; return what it prints."""
     context = ("--context", os.environ["TEST_CLUSTER_CONTEXT"])
     done = subprocess.run(
-        ["kubectl", *context, *words], capture_output=True, text=True, check=False
+        ["kubectl", *context, *words], input=given, capture_output=True, text=True, check=False
     )
     assert not check or done.returncode == 0, done.stderr
     return done.stdout
