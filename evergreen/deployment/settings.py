@@ -61,7 +61,7 @@ class DeployConfig(Value):
     )
     timeout: Duration = Field(
         timedelta(minutes=3),
-        description="Longest wait for a server to answer.",
+        description="Longest wait for a server, or one more pod of it, to answer.",
         json_schema_extra={"default": "3m"},
     )
 
