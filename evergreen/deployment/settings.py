@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -50,6 +50,29 @@ class ClusterConfig(Value):
         return self.max_replicas > self.replicas
 
 
+class SeldonConfig(Value):
+    """What a stack's Seldon serves: our images, by Seldon's operator."""
+
+    image: str = Field(
+        min_length=1,
+        description="Of the kind that protocol says, from deploy/Dockerfile.serve "
+        "or deploy/seldon/Dockerfile.",
+    )
+    protocol: Literal["v2", "seldon"] = Field(
+        "v2", description="v2 (Open Inference Protocol): the serving image. seldon: the wrapper."
+    )
+    challenger: int = Field(
+        0, ge=0, lt=100, description="Percent of the requests that the challenger answers."
+    )
+    replicas: int = Field(1, ge=1, description="Pods of each of the two.")
+    registry: str | None = Field(
+        None, description="MLflow's address from the pods; none: the stack's."
+    )
+    secret: str | None = Field(
+        None, description="Kubernetes secret whose entries become variables, such as passwords."
+    )
+
+
 class DeployConfig(Value):
     """Where servers listen, how long they may take to start, and what they get in a cluster."""
 
@@ -67,6 +90,10 @@ class DeployConfig(Value):
 
     cluster: ClusterConfig = Field(
         ClusterConfig(), description="How the contract API runs in a cluster."
+    )
+
+    seldon: SeldonConfig | None = Field(
+        None, description="What Seldon serves, on a stack with a model deployer of that flavor."
     )
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from evergreen.promotion.golden import Replay
 from evergreen.values import Value
 
 Kind = Literal["model_deployer", "deployer"]  # ZenML's kinds of serving components
-Condition = Literal["absent", "running", "starting", "stale"]
+Condition = Literal["absent", "running", "starting", "stale", "rendered"]
 
 
 class Release(Value):
@@ -27,7 +27,7 @@ class ServerState(Value):
     """What one target serves, as it was found.
 
     ``stale``: there is a record of a server, and no such server (its process is gone, or it does
-    not answer).
+    not answer). ``rendered``: what should serve is written down, and nobody acts on it.
     """
 
     kind: Kind

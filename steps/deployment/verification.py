@@ -73,8 +73,10 @@ def smoke_test(rollout: Rollout, release: Release) -> Annotated[SmokeTest, "smok
     answers: dict[str, Columns] = {}
     with or_back(rollout, release) as targets:
         for target in targets:
-            announce(f"Ask {target.title} for the golden rows")
             state = rollout.of(target).after
+            if state.condition == "rendered":  # nobody serves it, and the state says why
+                continue
+            announce(f"Ask {target.title} for the golden rows")
             found = target.ask(state, golden)
             answers[target.title] = found.columns
             known = state.version
@@ -100,6 +102,8 @@ def require_agreement(answers: dict[str, Columns], golden: GoldenRows) -> str:
         if not replay.passed:
             raise RefusedError(f"{pair} do not agree: {replay.message}")
     rows = len(golden.rows)
+    if not answers:
+        return "no server answers yet, so none was asked"
     if not replays:
         return f"one server, {rows} golden rows"
     return f"{len(answers)} servers agree on {rows} golden rows"

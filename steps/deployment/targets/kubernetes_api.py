@@ -176,9 +176,15 @@ class ClusterApi(DeployedApi):
         deadline = time.monotonic() + patience
         most = 0
         while True:
-            with self._reaching():
-                deployment = self._read("Deployment", "apps/v1")
-                trouble = self._trouble()
+            try:
+                with self._reaching():
+                    deployment = self._read("Deployment", "apps/v1")
+                    trouble = self._trouble()
+            except UnreachableError:  # pods go on without the cluster's API server
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+                continue
             if deployment is not None and _rolled_out(deployment):
                 state = self.status()
                 if state.serves:
