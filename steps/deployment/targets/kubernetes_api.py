@@ -180,17 +180,17 @@ class ClusterApi(DeployedApi):
                 with self._reaching():
                     deployment = self._read("Deployment", "apps/v1")
                     trouble = self._trouble()
+                done = deployment is not None and _rolled_out(deployment)
+                state = self.status() if done else None
             except UnreachableError:  # pods go on without the cluster's API server
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(1)
                 continue
-            if deployment is not None and _rolled_out(deployment):
-                state = self.status()
-                if state.serves:
-                    with suppress(DeployerError):
-                        self.deployer.refresh_deployment(self.name)
-                    return state
+            if state is not None and state.serves:
+                with suppress(DeployerError):
+                    self.deployer.refresh_deployment(self.name)
+                return state
             if trouble is not None:
                 raise UnreachableError(f"The API does not come up: {trouble}")
             if (ready := _updated(deployment)) > most:
