@@ -71,7 +71,7 @@ class Pods:
         return found
 
     def ended(self) -> list[Trouble]:
-        """Return which pods were ended from outside, and why: out of memory, evicted."""
+        """Return which pods were ended for good, and why: another try would need as much memory."""
         return [
             Trouble(_step_of(pod), reason)
             for pod in self.all()
@@ -172,8 +172,6 @@ def _why_pending(pod: Any) -> str:
 
 
 def _why_ended(pod: Any) -> str:
-    if pod.status.reason == "Evicted":
-        return f"its pod was evicted: {pod.status.message}"
     for status in pod.status.container_statuses or ():
         ended = status.state.terminated
         if ended is not None and ended.reason == "OOMKilled":

@@ -45,7 +45,8 @@ class Watch:
         self._name, self._stack, self._view, self._stop = name, stack, view, stop
         self._shown: set[tuple[str, int]] = set()
         self._since: dict[Trouble, float] = {}
-        self._looked = self._alive = time.monotonic()
+        self._looked = 0.0
+        self._alive: float | None = None
         self._logs: PodLogs | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follow-run", daemon=True)
@@ -109,6 +110,7 @@ class Watch:
         if not in_cluster(self._stack) or now - self._looked < _LOOK:
             return None
         self._looked = now
+        self._alive = self._alive or now
         pods = Pods(self._stack, run)
         self._follow_logs(pods)
         for trouble in pods.ended():

@@ -23,7 +23,8 @@ from tests.support.s3 import running_s3
 from tests.support.zenml_server import running_zenml
 
 NEEDED = ("KUBECONFIG", "TEST_CLUSTER_CONTEXT", "TEST_CLUSTER_REGISTRY", "TEST_CLUSTER_HOST_IP")
-NAMESPACE = "evergreen-pipelines"
+NAMESPACE = os.environ.get("TEST_CLUSTER_NAMESPACE", "evergreen-pipelines")
+ZENML = str(Path(sys.executable).with_name("zenml"))
 
 
 @pytest.fixture(scope="session")
@@ -36,12 +37,11 @@ def host_ip() -> str:
 
 @pytest.fixture(scope="session")
 def pipelines_namespace(host_ip) -> Iterator[str]:
-    """Make a namespace of our own with the accounts that the stack names."""
+    """Make a namespace of our own with the accounts that the stack names, and no wider rights."""
     kubectl("create", "namespace", NAMESPACE, check=False)
-    for account in ("orchestrator", "steps", "deployer"):
-        kubectl("-n", NAMESPACE, "create", "serviceaccount", account, check=False)
-    role = ("--clusterrole=edit", f"--serviceaccount={NAMESPACE}:orchestrator")
-    kubectl("-n", NAMESPACE, "create", "rolebinding", "orchestrator", *role, check=False)
+    accounts = ROOT / "deploy" / "kubernetes" / "base" / "runs.yaml"
+    ours = accounts.read_text(encoding="utf-8").replace("evergreen-runs", NAMESPACE)
+    kubectl("apply", "--filename", "-", stdin=ours)
     yield NAMESPACE
     kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
@@ -71,6 +71,14 @@ def servers(host_ip, pipelines_namespace, tmp_path_factory) -> Iterator[dict[str
 
 
 @pytest.fixture(scope="session")
+def other_home(cluster_home, servers, tmp_path_factory) -> ClusterHome:
+    """Return another machine, which uses the stack that the first one set up."""
+    home = ClusterHome(tmp_path_factory.mktemp("other") / "home", servers)
+    home.command(ZENML, "stack", "set", "kubernetes").check()
+    return home
+
+
+@pytest.fixture(scope="session")
 def cluster_home(servers, tmp_path_factory) -> ClusterHome:
     """Return a user's machine on which the stack was applied and set."""
     home = ClusterHome(tmp_path_factory.mktemp("client") / "home", servers)
@@ -95,11 +103,11 @@ class ClusterHome(Home):
         return super().environment(**{**known, **extra})
 
 
-def kubectl(*words: str, check: bool = True) -> str:
+def kubectl(*words: str, check: bool = True, stdin: str | None = None) -> str:
     """Run kubectl on the test cluster and return what it prints."""
     context = ("--context", os.environ["TEST_CLUSTER_CONTEXT"])
     done = subprocess.run(
-        ["kubectl", *context, *words], capture_output=True, text=True, check=False
+        ["kubectl", *context, *words], capture_output=True, text=True, check=False, input=stdin
     )
     assert not check or done.returncode == 0, done.stderr
     return done.stdout

@@ -10,7 +10,7 @@ from zenml.utils.exception_utils import collect_exception_information
 
 from evergreen.errors import InputError, RefusedError, UnreachableError
 from pipelines.elsewhere import _failure
-from pipelines.run_records import raised_by, title_of
+from pipelines.run_records import is_worth_another_try, raised_by, title_of
 
 
 def step(raising):
@@ -82,3 +82,18 @@ def test_what_keeps_a_run_from_starting_is_out_of_reach():
 
 def test_steps_are_shown_as_a_person_writes_them():
     assert title_of("search_candidates") == "Search candidates"
+
+
+@pytest.mark.parametrize(
+    ("raising", "again"),
+    [(refuse, False), (lose, True), (lambda: 1 / 0, False), (lambda: open("/dev/full/x"), False)],
+)
+def test_a_step_is_tried_again_only_where_something_was_away(raising, again):
+    assert is_worth_another_try(step(raising)) is again
+
+
+def test_a_step_that_ended_without_a_word_or_for_want_of_a_server_is_tried_again():
+    assert is_worth_another_try(SimpleNamespace(exception_info=None))
+    for source in ("botocore.exceptions.EndpointConnectionError", "builtins.ConnectionError"):
+        told = SimpleNamespace(source=source, message="no", traceback=f"{source}: no")
+        assert is_worth_another_try(SimpleNamespace(exception_info=told))
