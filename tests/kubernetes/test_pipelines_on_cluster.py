@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from evergreen.data.sources import read_source
+from evergreen.use_case import load_use_case
 from tests.kubernetes.conftest import NAMESPACE, kubectl
 from tests.support.command_line import ROOT
+from tests.support.s3 import S3
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -26,14 +30,13 @@ def trained(cluster_home):
     """Train wine with a pod for each candidate; return what it told, and its log."""
     done = cluster_home.run("--pipeline", "train", "--json", *QUICK, timeout=3000).check()
     told = json.loads(done.out)
-    with open(told["log"], encoding="utf-8") as log:
-        return told, log.read()
+    return told, Path(told["log"]).read_text(encoding="utf-8")
 
 
 def steps_of(run: str) -> list[str]:
-    names = '{range .items[*]}{.metadata.labels.step_name}{"\\n"}{end}'
-    selector = f"run_name={run}"
-    return kubectl("-n", NAMESPACE, "get", "pods", "-l", selector, "-o", f"jsonpath={names}").split()
+    """The steps of a run that had pods."""
+    names = "jsonpath={.items[*].metadata.labels.step_name}"
+    return kubectl("-n", NAMESPACE, "get", "pods", "-l", f"run_name={run}", "-o", names).split()
 
 
 def test_candidates_have_pods_of_their_own_and_what_they_print_is_in_the_log(trained):
@@ -48,7 +51,7 @@ def test_candidates_have_pods_of_their_own_and_what_they_print_is_in_the_log(tra
 
 
 def test_a_batch_in_parts_reads_from_s3_and_writes_there(trained, cluster_home, servers):
-    s3 = s3_client(servers)
+    s3 = S3(servers["AWS_ENDPOINT_URL"]).client()
     bucket = servers["EVERGREEN_S3_PATH"].removeprefix("s3://").partition("/")[0]
     table = wine_table()
     body = io.BytesIO()
@@ -95,22 +98,5 @@ def test_a_cron_job_takes_a_turn(trained, cluster_home, servers):
     assert left == ""
 
 
-def s3_client(servers):
-    import boto3
-
-    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    key, secret = (servers[name] for name in names)
-    return boto3.client(
-        "s3",
-        endpoint_url=servers["AWS_ENDPOINT_URL"],
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-        region_name="us-east-1",
-    )
-
-
 def wine_table() -> pd.DataFrame:
-    from evergreen.data.sources import read_source
-    from evergreen.use_case import load_use_case
-
     return read_source(load_use_case(ROOT / "configs" / "wine.yaml").data.source)
