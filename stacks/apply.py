@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,9 @@ from stacks.surroundings import apply_secrets, apply_variables, secret_changes, 
 OWN_FLAVORS = {
     (StackComponentType.ALERTER, FileAlerterFlavor().name): "stacks.alerter.FileAlerterFlavor"
 }
+
+# Integration: packages that it is pinned to an old version of, and works with a newer one.
+WORKS_WITH = {"seldon": ("kubernetes",)}
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,9 @@ def _check(kind: str, component: ComponentSpec) -> None:
         ) from None
     if flavor.integration and flavor.integration != "built-in":
         wanted = integration_registry.select_integration_requirements(flavor.integration)
-        missing = [name for name in wanted if not _installed(name)]
+        missing = [
+            name for name in wanted if not _installed(name, WORKS_WITH.get(flavor.integration, ()))
+        ]
         if missing:
             raise InputError(
                 f"{kind} {component.name!r} needs packages that are not installed: "
@@ -142,7 +148,7 @@ def _check(kind: str, component: ComponentSpec) -> None:
             )
 
 
-def _installed(requirement: str) -> bool:
+def _installed(requirement: str, any_version: Collection[str] = ()) -> bool:
     from importlib.metadata import PackageNotFoundError, version
 
     from packaging.requirements import Requirement
@@ -151,7 +157,8 @@ def _installed(requirement: str) -> bool:
     if parsed.marker is not None and not parsed.marker.evaluate():
         return True
     try:
-        return parsed.specifier.contains(version(parsed.name), prereleases=True)
+        found = version(parsed.name)
+        return parsed.name in any_version or parsed.specifier.contains(found, prereleases=True)
     except PackageNotFoundError:
         return False
 
