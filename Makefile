@@ -101,6 +101,10 @@ images-push: images ## Push the images to REGISTRY, under TAG
 cluster-install: $(VENV)/.installed ## Install the servers and the API into the current cluster (OVERLAY, REGISTRY, TAG)
 	@$(BIN)/python $(INSTALL) install $(WHICH) $(ARGS)
 
+.PHONY: cluster-env
+cluster-env: $(VENV)/.installed ## Print the variables by which stacks/kubernetes.yaml finds an installation (REGISTRY)
+	@$(BIN)/python $(INSTALL) environment $(WHICH) $(ARGS)
+
 .PHONY: cluster-uninstall
 cluster-uninstall: $(VENV)/.installed ## Take them out again; data stays (ARGS=--purge: data as well)
 	@$(BIN)/python $(INSTALL) uninstall $(WHICH) $(ARGS)

@@ -41,10 +41,9 @@ def dispatch(options: argparse.Namespace) -> int:
         return decide(options)
     if options.status or options.undeploy or options.pipeline == "deploy":
         return deploy(options)
-    if options.every is not None or options.schedule is not None:
-        from pipelines.scheduling import run_scheduled
-
-        return run_scheduled(options)
+    by_the_clock = (options.every, options.schedule, options.cron)
+    if options.schedules or options.unschedule or any(each is not None for each in by_the_clock):
+        return schedule(options)
     return run_pipeline(options)
 
 
@@ -88,6 +87,21 @@ def decide(options: argparse.Namespace) -> int:
     from pipelines import approval
 
     return approval.decide(options)
+
+
+def schedule(options: argparse.Namespace) -> int:
+    """Take turns here, or make, list or delete the CronJobs that take them in a cluster."""
+    if options.every is not None or options.schedule is not None:
+        from pipelines.scheduling import run_scheduled
+
+        return run_scheduled(options)
+    from pipelines import cluster_schedule
+
+    if options.schedules:
+        return cluster_schedule.run_schedules(options)
+    if options.unschedule:
+        return cluster_schedule.run_unschedule(options)
+    return cluster_schedule.run_cron(options)
 
 
 def show(options: argparse.Namespace) -> int:

@@ -206,7 +206,13 @@ class TrainingConfig(Value):
         20, description="Boosting rounds without improvement before stopping."
     )
     balance: bool = Field(False, description="Weigh classes by the inverse of their frequency.")
-    jobs: PositiveInt | None = Field(None, description="Processes at most. Default: all cores.")
+    jobs: PositiveInt | None = Field(
+        None, description="Processes, or pods at once, at most. Default: all cores, all pods."
+    )
+    spread: Literal["auto", "cores", "pods"] = Field(
+        "auto",
+        description="Candidates share one step's cores, or have a step each. auto: as the stack.",
+    )
     seed: Seed = 42
 
 

@@ -99,7 +99,7 @@ def training_key(data_fingerprint: str, use_case: UseCase, code: str | None = No
 
     ``data_fingerprint`` is that of the raw table, ``code`` that of the code (default: that of the
     present `TRAINING_CODE`). What only judges or describes a model (gate, evaluation, quality,
-    descriptions), where the table lies, and how many processes share the work do not count.
+    descriptions), where the table lies, and how many processes or pods share the work do not count.
     """
     told = use_case.model_dump(mode="json")
     data = told["data"]
@@ -114,7 +114,7 @@ def training_key(data_fingerprint: str, use_case: UseCase, code: str | None = No
         "contract": told["contract"],
         "split": told["split"],
         "features": told["features"],
-        "training": {name: value for name, value in training.items() if name != "jobs"},
+        "training": {key: training[key] for key in training if key not in ("jobs", "spread")},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

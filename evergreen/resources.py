@@ -66,7 +66,8 @@ class StepResources(Value):
 
     def pod_settings(self) -> dict[str, object]:
         """Return them as ZenML's ``KubernetesPodSettings`` has them; empty where none are set."""
-        requests = {"cpu": _shown(self.cpu), "memory": self.memory}
+        # Kubernetes' own rule: who names a limit alone asks for as much. ZenML would ask for 400Mi.
+        requests = {"cpu": _shown(self.cpu), "memory": self.memory or self.memory_limit}
         gpu = str(self.gpu) if self.gpu else None
         limits = {
             "cpu": _shown(self.cpu_limit),

@@ -30,7 +30,7 @@ def interval_trigger(text: str) -> BaseTrigger:
     return IntervalTrigger(seconds=int(span.total_seconds()), timezone=UTC)
 
 
-def cron_trigger(text: str) -> BaseTrigger:
+def cron_trigger(text: str, option: str = "--schedule") -> BaseTrigger:
     """Return when turns begin for a cron expression of five fields, in UTC.
 
     Raises
@@ -41,10 +41,12 @@ def cron_trigger(text: str) -> BaseTrigger:
     """
     fields = text.lower().split()
     if len(fields) != len(FIELDS):
-        raise _unreadable(text, f"it has {len(fields)} fields, not five ({', '.join(FIELDS)})")
+        raise _unreadable(
+            option, text, f"it has {len(fields)} fields, not five ({', '.join(FIELDS)})"
+        )
     minute, hour, day, month, weekday = fields
     if day != "*" and weekday != "*":
-        raise _unreadable(text, "give days of the month or days of the week, not both")
+        raise _unreadable(option, text, "give days of the month or days of the week, not both")
     try:
         trigger: BaseTrigger = CronTrigger(
             minute=minute,
@@ -55,10 +57,19 @@ def cron_trigger(text: str) -> BaseTrigger:
             timezone=UTC,
         )
     except ValueError as error:
-        raise _unreadable(text, str(error)) from error
+        raise _unreadable(option, text, str(error)) from error
     if trigger.get_next_fire_time(None, datetime.now(UTC)) is None:
-        raise _unreadable(text, "no such day ever comes")
+        raise _unreadable(option, text, "no such day ever comes")
     return trigger
+
+
+def named_days(text: str) -> str:
+    """Return a readable cron expression with the days of the week as names, one by one.
+
+    Kubernetes knows no day 7.
+    """
+    *others, weekday = text.lower().split()
+    return " ".join([*others, weekdays(weekday)])
 
 
 def weekdays(field: str) -> str:
@@ -95,8 +106,8 @@ def _day(text: str) -> int:
     raise ValueError(f"{text!r} is no day of the week: 0 to 7, or sun to sat")
 
 
-def _unreadable(text: str, why: str) -> InputError:
+def _unreadable(option: str, text: str, why: str) -> InputError:
     return InputError(
-        f"--schedule {text!r} is no cron expression: {why}. Write five fields, such as "
+        f"{option} {text!r} is no cron expression: {why}. Write five fields, such as "
         '"0 */6 * * *" for every six hours or "30 2 * * mon-fri" for working days at 02:30 UTC.'
     )

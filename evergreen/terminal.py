@@ -128,7 +128,7 @@ class LiveView:
 
     def _candidate_table(self) -> Table:
         table = Table.grid(padding=(0, 2, 0, 0))
-        for progress in self._candidates.values():
+        for progress in list(self._candidates.values()):  # others come while this goes on
             best = f"best {progress.best:.4g}" if progress.best is not None else ""
             state = progress.error or best
             table.add_row(

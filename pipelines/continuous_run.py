@@ -30,7 +30,7 @@ from pipelines.alerting import telling
 from pipelines.decision_session import open_registry
 from pipelines.elsewhere import carry_out
 from pipelines.monitoring_run import JUDGING, lock_name, reports_home
-from pipelines.retraining_run import close_failed, leased
+from pipelines.retraining_run import close_failed
 from pipelines.training_run import conclude, reproduction
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def run_continuous(options: argparse.Namespace) -> int:
         with (
             around.view as view,
             session.started(view, options.stack) as stack_name,
-            leased(around.home, use_case) as held,
+            session.leased(around.home, use_case) as held,
         ):
             run, champion = execute(use_case, options, around, held)
             facts = gather(use_case, run, around)

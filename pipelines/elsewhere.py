@@ -7,16 +7,18 @@ the step raised it, so that messages and exit codes are the same.
 
 from __future__ import annotations
 
-import re
-import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from evergreen import errors
 from evergreen.errors import EvergreenError, UnreachableError
 from evergreen.paths import HOME_VARIABLE, Home
 from evergreen.terminal import LiveView
+from pipelines.placement import TRIES, invocations, own_pod, pod_settings, runs_here
+from pipelines.pods import in_cluster, remove_pods
+from pipelines.run_records import POLL, StepError, find_run, has_failed, raised_by, steps_of
+from pipelines.watching import Watch
 
 if TYPE_CHECKING:
     from zenml.models import PipelineRunResponse, StepRunResponse
@@ -24,20 +26,8 @@ if TYPE_CHECKING:
     from zenml.stack import Stack
 
     from evergreen.config import UseCase
-    from evergreen.resources import ResourcesConfig, StepName, StepResources
 
 _CLIENTS = ("kubernetes.", "urllib3.", "docker.", "requests.", "botocore.", "httpx.")
-DEPLOYER = "deployer"  # account of deploy/kubernetes, which may create what the API consists of
-DEPLOYING: tuple[StepName, ...] = ("deploy_everywhere", "smoke_test", "record_deployment")
-POLL = 1.0  # seconds between two looks at a run
-_LAST_RAISED = re.compile(
-    r"^evergreen\.errors\.(\w+): (.*?)(?=\n\n(?:The above exception|During handling)|\Z)",
-    re.MULTILINE | re.DOTALL,
-)
-
-
-class StepError(RuntimeError):
-    """A step failed on another machine, for a reason that is no `EvergreenError`."""
 
 
 def carry_out(
@@ -63,23 +53,25 @@ def carry_out(
         return _at_this_machine(pipeline, stack)(use_case, *arguments)
     elsewhere = placed(pipeline, stack, use_case, view)
     view.show("Start the steps")
-    with followed(name, view):
+    with following(name, stack, view) as watch:
         try:
             elsewhere(use_case, *arguments)
+            run = _wait(name)
         except (KeyboardInterrupt, SystemExit):
-            stop(name)
+            stop(name, stack)
             raise
         except Exception as error:
-            raise _at_home(_failure(_find(name), error), stack, use_case, name) from error
-        run = _wait(name)
+            after = _after(error, name, watch)
+            if after is None or not after.status.is_successful:
+                failure = watch.verdict or _failure(after, error, watch.last_words)
+                stop(name, stack)
+                raise _at_home(failure, stack, use_case, name) from error
+            run = after
     if run.status.is_successful:
         return run
-    raise _at_home(_failure(run, None), stack, use_case, name)
-
-
-def runs_here(stack: Stack) -> bool:
-    """Tell whether a stack's steps run in this process."""
-    return stack.orchestrator.flavor == "local"
+    failure = watch.verdict or _failure(run, None, watch.last_words)
+    remove_pods(stack, run)
+    raise _at_home(failure, stack, use_case, name)
 
 
 def _at_this_machine(pipeline: Pipeline, stack: Stack) -> Pipeline:
@@ -96,6 +88,7 @@ def _at_this_machine(pipeline: Pipeline, stack: Stack) -> Pipeline:
 def placed(pipeline: Pipeline, stack: Stack, use_case: UseCase, view: LiveView) -> Pipeline:
     """Return the pipeline with the image of its steps, and with what they get."""
     from zenml.config import DockerSettings
+    from zenml.config.retry_config import StepRetryConfig
 
     from stacks.train_image import train_image
 
@@ -107,118 +100,85 @@ def placed(pipeline: Pipeline, stack: Stack, use_case: UseCase, view: LiveView) 
         allow_download_from_artifact_store=False,
         allow_download_from_code_repository=False,
     )
-    common, steps = pod_settings(use_case.resources, stack, all_deploy=pipeline.is_dynamic)
-    # Of the steps of a dynamic pipeline ZenML hears only as they run.
-    chosen = {} if pipeline.is_dynamic else steps
-    return pipeline.with_options(
-        settings={"docker": docker, **common},
-        steps={name: {"settings": settings} for name, settings in chosen.items()} or None,
-    )
-
-
-def pod_settings(
-    resources: ResourcesConfig, stack: Stack, *, all_deploy: bool = False
-) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Return the settings that give steps their resources: of all, and of each by its name.
-
-    Only Kubernetes' pods have settings of that kind; they come on top of the stack's own. Steps
-    that deploy get an account that may: with ``all_deploy`` that is every step.
-    """
-    orchestrator = stack.orchestrator
-    if orchestrator.flavor != "kubernetes":
-        return {}, {}
-    own = orchestrator.config.pod_settings
-    base = own.model_dump(exclude_unset=True) if own is not None else {}
-    deploys = _deploys_in_cluster(stack) and orchestrator.config.step_pod_service_account_name
-    account = {"step_pod_service_account_name": DEPLOYER} if deploys else {}
-
-    def settings(of: StepResources, more: dict[str, str]) -> dict[str, Any]:
-        pod = of.pod_settings()
-        chosen: dict[str, Any] = {"pod_settings": {**base, **pod}} if pod else {}
-        return {"orchestrator": {**chosen, **more}} if chosen or more else {}
-
-    names = dict.fromkeys([*resources.steps, *(DEPLOYING if account else ())])
-    return settings(resources.default, account if all_deploy else {}), {
-        name: settings(resources.of(name), account if name in DEPLOYING else {}) for name in names
+    common, steps = pod_settings(use_case.resources, stack)
+    if pipeline.is_dynamic:  # its steps are placed as it calls them, most of them in its own pod
+        common, steps = own_pod(use_case.resources, stack), {}
+    chosen = {
+        invocation: {"settings": settings}
+        for name, settings in steps.items()
+        for invocation in invocations(use_case, name)
     }
-
-
-def _deploys_in_cluster(stack: Stack) -> bool:
-    parts = (stack.deployer, stack.model_deployer)
-    return any(part is not None and part.flavor in ("kubernetes", "seldon") for part in parts)
+    # What a dynamic pipeline's steps do is part of its own pod, which goes on where it was.
+    tried_again = in_cluster(stack) and not pipeline.is_dynamic
+    return pipeline.with_options(
+        retry=StepRetryConfig(max_retries=TRIES - 1) if tried_again else None,
+        settings={"docker": docker, **common},
+        steps=chosen or None,
+    )
 
 
 @contextmanager
-def followed(name: str, view: LiveView) -> Iterator[None]:
-    """Show the steps of a run as they begin, while the block waits for their end."""
-    ended = threading.Event()
-
-    def follow() -> None:
-        seen: set[str] = set()
-        while not ended.wait(POLL):
-            with suppress(Exception):  # the next look may succeed; the run's end tells the truth
-                for step in _running_steps(name):
-                    if step not in seen:
-                        seen.add(step)
-                        view.show(title_of(step))
-
-    thread = threading.Thread(target=follow, name="follow-run", daemon=True)
-    thread.start()
+def following(name: str, stack: Stack, view: LiveView) -> Iterator[Watch]:
+    """Watch a run while the block waits for its end."""
+    watch = Watch(name, stack, view, stop)
+    watch.start()
     try:
-        yield
+        yield watch
     finally:
-        ended.set()
-        thread.join(timeout=5)
+        watch.end()
 
 
-def title_of(step: str) -> str:
-    """Return a step's name as a person writes it."""
-    return step.replace("_", " ").capitalize()
-
-
-def stop(name: str) -> None:
+def stop(name: str, stack: Stack) -> None:
     """Stop a run's steps, so that none goes on alone; a second interruption ends this too."""
+    from zenml.enums import ExecutionStatus
+    from zenml.orchestrators.publish_utils import publish_pipeline_run_status_update
     from zenml.utils.run_utils import stop_run
 
-    if (run := _find(name)) is not None and not run.status.is_finished:
-        with suppress(Exception):  # the person is told of the interruption, and waits for nothing
+    if (run := find_run(name)) is None:
+        return
+    if not run.status.is_finished:
+        # The person is told of what went wrong before, and waits for nothing. A run whose own pod
+        # never began cannot be stopped by ZenML.
+        with suppress(Exception):
             stop_run(run, graceful=False)
-
-
-def _running_steps(name: str) -> list[str]:
-    from zenml.client import Client
-
-    run = _find(name)
-    if run is None:
-        return []
-    steps = Client().list_run_steps(
-        pipeline_run_id=run.id, sort_by="asc:created", size=100, hydrate=False
-    )
-    return [step.name for step in steps]
-
-
-def _find(name: str) -> PipelineRunResponse | None:
-    from zenml.client import Client
-
-    found = Client().list_pipeline_runs(name=name, size=1)
-    return Client().get_pipeline_run(found.items[0].id) if found.items else None
+    remove_pods(stack, run)
+    with suppress(Exception):
+        if (run := find_run(name)) is not None and not run.status.is_finished:
+            publish_pipeline_run_status_update(run.id, ExecutionStatus.STOPPED)
 
 
 def _wait(name: str) -> PipelineRunResponse:
     """Return the run once it has ended; most orchestrators come back only then."""
-    waiting = threading.Event()
     while True:
-        run = _find(name)
+        run = find_run(name)
         if run is None:
             raise UnreachableError(f"ZenML does not know the run {name!r} that was just started.")
         if run.status.is_finished:
             return run
-        waiting.wait(POLL)
+        time.sleep(POLL)
 
 
-def _failure(run: PipelineRunResponse | None, error: Exception | None) -> Exception:
-    """Return what to raise for a run that failed, or that could not be started."""
-    failed = [step for step in _steps(run) if step.status.is_failed] if run is not None else []
+def _after(error: Exception, name: str, watch: Watch) -> PipelineRunResponse | None:
+    """Return the run that could not be followed to its end; that it goes on is no failure."""
+    with suppress(Exception):
+        run = find_run(name)
+        lost = type(error).__module__.startswith("urllib3.")
+        if lost and watch.verdict is None and run is not None and not run.status.is_finished:
+            return _wait(name)
+        return run
+    return None
+
+
+def _failure(
+    run: PipelineRunResponse | None,
+    error: Exception | None,
+    last_words: Callable[[str], str] = lambda _: "",
+) -> Exception:
+    """Return what to raise for a run that failed, or that could not be started.
+
+    ``last_words`` gives the last lines of a step's log.
+    """
+    failed = [step for step in steps_of(run) if has_failed(step)] if run is not None else []
     for step in failed:
         if (known := raised_by(step)) is not None:
             return known
@@ -226,31 +186,22 @@ def _failure(run: PipelineRunResponse | None, error: Exception | None) -> Except
         return _as_known(error) if error is not None else UnreachableError("No run was started.")
     for step in failed:
         if step.exception_info is not None:
-            return StepError(f"Step {step.name!r} failed:\n{step.exception_info.traceback}")
+            trace = step.exception_info.traceback
+            return StepError(f"Step {step.name!r} failed:\n{trace}{_quoted(step, last_words)}")
     names = ", ".join(repr(step.name) for step in failed) or "no step"
     return UnreachableError(
         f"The run {run.name!r} ended as {run.status.value}; {names} ended without a word of why: "
-        "it was stopped, or its machine ran out of memory or went away. Look at it: "
+        "it was stopped, or its machine ran out of memory or went away. What the steps before it "
+        "made is kept, and the same command takes it from there. Look at it: "
         f"zenml pipeline runs list, or kubectl describe pods --selector run_id={run.id}"
+        + "".join(_quoted(step, last_words) for step in failed)
     )
 
 
-def raised_by(step: StepRunResponse) -> EvergreenError | None:
-    """Return the product's own error behind a step's failure, if there is one."""
-    told = step.exception_info
-    if told is None:
-        return None
-    kind = (told.source or "").rpartition(".")[2]
-    found = getattr(errors, kind, None)
-    if isinstance(found, type) and issubclass(found, EvergreenError):
-        return found(told.message or "")
-    chain = list(_LAST_RAISED.finditer(told.traceback))
-    if not chain:
-        return None
-    found = getattr(errors, chain[-1][1], None)
-    if isinstance(found, type) and issubclass(found, EvergreenError):
-        return found(chain[-1][2].strip())
-    return None
+def _quoted(step: StepRunResponse, last_words: Callable[[str], str]) -> str:
+    """Return the last lines of a step's log as the end of a message."""
+    said = last_words(step.name)
+    return f"\nThe last lines of the log of {step.name!r}:\n{said}" if said else ""
 
 
 def _at_home(error: Exception, stack: Stack, use_case: UseCase, name: str) -> Exception:
@@ -266,15 +217,6 @@ def _at_home(error: Exception, stack: Stack, use_case: UseCase, name: str) -> Ex
     with suppress(Exception):  # the message is what counts
         fetch_reports(home.run_reports(use_case.name, name))
     return type(error)(str(error).replace(there.rstrip("/"), str(home.root)))
-
-
-def _steps(run: PipelineRunResponse) -> list[StepRunResponse]:
-    from zenml.client import Client
-
-    found = Client().list_run_steps(
-        pipeline_run_id=run.id, sort_by="asc:created", size=100, hydrate=True
-    )
-    return list(found)
 
 
 def _as_known(error: Exception) -> Exception:

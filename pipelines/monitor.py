@@ -8,6 +8,7 @@ from zenml import pipeline
 from zenml.enums import ExecutionMode
 
 from evergreen.config import UseCase
+from pipelines.placement import Placement
 from steps.monitoring.window import decide_window, find_champion, observe_window
 
 
@@ -25,7 +26,8 @@ def monitor(use_case: UseCase, seconds: float | None = None) -> None:
 
 def judge_newest_window(use_case: UseCase, seconds: float | None = None) -> Any:
     """Observe a window of the champion's, decide, and return it as pipelines pass it on."""
-    model = find_champion(use_case)
-    observed, figures = observe_window(model, use_case, seconds)
-    window, _ = decide_window(observed, figures, use_case)
+    at = Placement(use_case)
+    model = at(find_champion)(use_case)
+    observed, figures = at(observe_window)(model, use_case, seconds)
+    window, _ = at(decide_window)(observed, figures, use_case)
     return window

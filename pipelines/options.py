@@ -21,6 +21,7 @@ BELONGS = {
     "since": ("monitor",),
     "every": TURNS,
     "schedule": TURNS,
+    "cron": TURNS,
 }  # options: the pipelines that they go with
 EPILOG = """\
 exit codes:
@@ -42,6 +43,7 @@ examples:
   python run.py --guard --config configs/wine.yaml
   python run.py --pipeline continuous --config configs/wine.yaml --every 15m
   python run.py --pipeline continuous --config configs/wine.yaml --schedule "0 */6 * * *"
+  python run.py --pipeline continuous --config configs/wine.yaml --cron "*/15 * * * *"
 """
 
 
@@ -100,6 +102,10 @@ def add_acts(act: argparse._ActionsContainer) -> None:
         "--guard", action="store_true", help="roll the newest promotion back if it does worse"
     )
     act.add_argument("--history", action="store_true", help="show who decided what on --config")
+    act.add_argument("--schedules", action="store_true", help="list the cluster's CronJobs of ours")
+    act.add_argument(
+        "--unschedule", action="store_true", help="delete the CronJobs of --config (see --cron)"
+    )
     act.add_argument("--status", action="store_true", help="show what serves where")
     act.add_argument("--undeploy", action="store_true", help="stop what was deployed of --config")
     act.add_argument(
@@ -159,6 +165,11 @@ def add_turns(how: argparse._ActionsContainer) -> None:
         "--schedule",
         metavar="CRON",
         help='the same by a cron expression in UTC, such as "0 */6 * * *"',
+    )
+    often.add_argument(
+        "--cron",
+        metavar="CRON",
+        help="the same by the cluster's clock: makes a CronJob on the stack's cluster, and ends",
     )
 
 

@@ -15,7 +15,6 @@ from evergreen.errors import ExitCode, UnreachableError
 from evergreen.faults import as_product_error
 from evergreen.monitoring.decision import Outcome
 from evergreen.monitoring.history import MonitoredWindow, MonitoringHistory
-from evergreen.monitoring.lease import Held, Leases
 from evergreen.monitoring.turns import Settled, next_turn, request_of, settled
 from evergreen.outcome import TrainingOutcome
 from evergreen.paths import Home
@@ -45,7 +44,7 @@ def run_retraining(options: argparse.Namespace) -> int:
         with (
             around.view as view,
             session.started(view, options.stack) as stack_name,
-            leased(around.home, use_case) as held,
+            session.leased(around.home, use_case) as held,
             closing(MonitoringHistory(around.home.database_url)) as history,
         ):
             from steps.monitoring.turn import guard
@@ -70,21 +69,6 @@ def run_retraining(options: argparse.Namespace) -> int:
         else:
             show_training(outcome, around.out, quiet=options.quiet)
     return outcome.exit_code
-
-
-@contextmanager
-def leased(home: Home, use_case: UseCase) -> Iterator[Held]:
-    """Hold the lease of a use case's retraining, which also keeps other machines away.
-
-    Raises
-    ------
-    UnreachableError
-        If another run holds it.
-    """
-    with closing(Leases(home.database_url)) as leases:
-        name = f"retrain-{use_case.name}"
-        with leases.held(name, f"A retraining of {use_case.name!r}") as held:
-            yield held
 
 
 def show_concluded(found: Settled, use_case: UseCase, out: TextIO, *, as_json: bool) -> int:

@@ -9,10 +9,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -20,8 +19,10 @@ from filelock import FileLock, Timeout
 
 from evergreen.config import UseCase
 from evergreen.errors import InputError, UnreachableError
+from evergreen.monitoring.lease import Held, Leases
 from evergreen.paths import HOME_VARIABLE, Home
 from evergreen.terminal import LiveView, redirected_output
+from pipelines.pods import goes_on
 
 if TYPE_CHECKING:
     from zenml.models import StackResponse
@@ -157,16 +158,9 @@ def _alive(process: str) -> bool:
 
 def start_zenml() -> None:
     """Import ZenML and tell it where the source code is."""
-    import importlib.metadata
+    from steps.pod_entrypoint import know_packages
 
-    import importlib_metadata
-
-    # ZenML asks for this at every step, MLflow (by the backport) for every model, and it reads
-    # every installed package's metadata: 0.7 s each time. What is installed does not change under
-    # a running process.
-    listed = cache(importlib.metadata.packages_distributions)
-    importlib.metadata.packages_distributions = listed
-    importlib_metadata.packages_distributions = listed
+    know_packages()
     # skops looks through every module that is loaded when it is imported: 0.3 s now, 1.5 s later.
     import skops.io  # noqa: F401
     from zenml.utils import source_utils
@@ -243,6 +237,21 @@ def adopt_variables(stack: StackResponse) -> None:
 
 
 @contextmanager
+def leased(home: Home, use_case: UseCase) -> Iterator[Held]:
+    """Hold the lease of a use case's training, which also keeps other machines away.
+
+    Raises
+    ------
+    UnreachableError
+        If another run holds it.
+    """
+    with closing(Leases(home.database_url)) as leases:
+        name = f"retrain-{use_case.name}"
+        with leases.held(name, f"A training of {use_case.name!r}") as held:
+            yield held
+
+
+@contextmanager
 def started(view: LiveView, stack: str | None) -> Iterator[str]:
     """Start ZenML, and yield the name of the stack, which says where the database is."""
     view.show("Start ZenML")
@@ -286,6 +295,11 @@ def mend_stale_runs(use_case: UseCase, tag: str | None = None) -> None:
 
     By default that is the use case's name. The caller holds the lock of the same name, so no such
     run can be alive on this machine.
+
+    Raises
+    ------
+    UnreachableError
+        If one goes on in the cluster: another machine's, or one that outlived its command.
     """
     from zenml.client import Client
     from zenml.enums import ExecutionStatus
@@ -296,6 +310,11 @@ def mend_stale_runs(use_case: UseCase, tag: str | None = None) -> None:
         for run in client.list_pipeline_runs(
             status=status.value, tags=[tag or use_case.name], size=100
         ):
+            if goes_on(client.active_stack, run):
+                raise UnreachableError(
+                    f"Another run of {use_case.name!r} is under way in the cluster ({run.name}). "
+                    f"Wait for it, or end it: zenml pipeline runs stop {run.id}; {COMPETING}"
+                )
             client.zen_store.update_run(
                 run.id,
                 PipelineRunUpdate(

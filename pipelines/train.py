@@ -9,11 +9,18 @@ from zenml import pipeline
 from zenml.enums import ExecutionMode
 
 from evergreen.config import UseCase
+from evergreen.training.search import alone
+from pipelines.placement import Placement, candidate_step, spreads
 from steps.data.tables import check_quality, define_contract, load_table, split_table
 from steps.promotion.champion import find_champion
 from steps.promotion.lineage import link_lineage
 from steps.promotion.publication import assemble_bundle, publish_challenger
-from steps.training.candidates import fit_challenger, search_candidates
+from steps.training.candidates import (
+    fit_challenger,
+    rank_candidates,
+    search_candidate,
+    search_candidates,
+)
 from steps.training.evaluation import evaluate_on_holdout, judge_challenger
 
 
@@ -50,25 +57,26 @@ def make_challenger(
 
     Returns the registration, as pipelines pass it between steps.
     """
-    training = {
+    training: dict[str, Any] = {
         "features": use_case.features,
         "training": use_case.training,
         "split": use_case.split,
     }
     seed = use_case.training.seed
+    at = Placement(use_case)
 
-    search = search_candidates(training_rows, data, **training)
-    challenger, baseline = fit_challenger(training_rows, data, search, **training)
+    search = search_all(training_rows, data, use_case, at)
+    challenger, baseline = at(fit_challenger)(training_rows, data, search, **training)
 
-    champion = find_champion(data, use_case)
-    predictions, evaluations, explanation = evaluate_on_holdout(
+    champion = at(find_champion)(data, use_case)
+    predictions, evaluations, explanation = at(evaluate_on_holdout)(
         challenger, baseline, champion, holdout_rows, data, search, use_case.evaluation, seed
     )
-    verdict = judge_challenger(
+    verdict = at(judge_challenger)(
         predictions, evaluations, champion, data, search, use_case.gate, use_case.evaluation, seed
     )
 
-    bundle, facts = assemble_bundle(
+    bundle, facts = at(assemble_bundle)(
         challenger,
         training_rows,
         holdout_rows,
@@ -82,6 +90,31 @@ def make_challenger(
         use_case,
         command,
     )
-    registration, _ = publish_challenger(bundle, facts, data_report)
-    link_lineage(registration, facts)
+    registration, _ = at(publish_challenger)(bundle, facts, data_report)
+    at(link_lineage)(registration, facts)
     return registration
+
+
+def search_all(training_rows: Any, data: Any, use_case: UseCase, at: Placement) -> Any:
+    """Search the candidates, in one step or in one for each; return the ranked result."""
+    training = use_case.training
+    shared: dict[str, Any] = {"features": use_case.features, "split": use_case.split}
+    if not spreads(use_case):
+        return at(search_candidates)(training_rows, data, training=training, **shared)
+
+    search = at.apart(search_candidate, "search_candidates")
+    results: list[Any] = []
+    for name, own in alone(use_case.task, training).items():
+        # At most `jobs` at once: each waits for the one that began so many before it.
+        jobs = training.jobs or len(results) + 1
+        found = search(
+            name,
+            training_rows,
+            data,
+            training=own,
+            **shared,
+            id=candidate_step(name),
+            after=results[-jobs] if len(results) >= jobs else None,
+        )
+        results.append(found)
+    return at(rank_candidates)(results, data, training, use_case.split)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evergreen.config import UseCase
 from evergreen.errors import ExitCode
 from evergreen.outcome import CandidateSummary, TrainingOutcome
+from evergreen.paths import Home
 from evergreen.terminal import LiveView, show_training
 from evergreen.use_case import load_use_case
 from pipelines import session
 from pipelines.alerting import telling
-from pipelines.elsewhere import carry_out
+from pipelines.elsewhere import carry_out, runs_here
 
 if TYPE_CHECKING:
     from zenml.models import PipelineRunResponse
@@ -46,16 +49,28 @@ def execute(
     session.start_zenml()
     stack_name = session.ensure_stack(options.stack)
     session.prepare_tracking(use_case)
-    session.mend_stale_runs(use_case)
 
     from pipelines.train import train
     from steps.announcements import listening
 
     watched = telling(use_case, "pipeline_failed", "The training", refusals=False)
-    with listening(view.show), watched:
+    with alone(use_case), listening(view.show), watched:
+        session.mend_stale_runs(use_case)
         configured = session.configured(train, use_case, options, run_name)
         run = carry_out(configured, run_name, view, use_case, reproduction(options))
     return run, stack_name
+
+
+@contextmanager
+def alone(use_case: UseCase) -> Iterator[None]:
+    """Keep other machines away where several may train; on one, the lock file does."""
+    from zenml.client import Client
+
+    if runs_here(Client().active_stack):
+        yield
+    else:
+        with session.leased(Home.locate(), use_case):
+            yield
 
 
 def reproduction(options: argparse.Namespace, pipeline: str = "train") -> str:

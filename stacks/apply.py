@@ -17,8 +17,15 @@ from stacks.spec import ComponentSpec, StackSpec
 from stacks.surroundings import apply_secrets, apply_variables, secret_changes, variable_changes
 
 OWN_FLAVORS = {
-    (StackComponentType.ALERTER, FileAlerterFlavor().name): "stacks.alerter.FileAlerterFlavor"
+    (StackComponentType.ALERTER, FileAlerterFlavor().name): "stacks.alerter.FileAlerterFlavor",
+    # By its name: its module needs the packages of requirements/kubernetes.txt.
+    (
+        StackComponentType.ORCHESTRATOR,
+        "evergreen_kubernetes",
+    ): "stacks.kubernetes_orchestrator.PatientKubernetesFlavor",
 }
+# Flavors of ours need the packages of these integrations of ZenML.
+_INTEGRATIONS = {"evergreen_kubernetes": "kubernetes"}
 
 # Integration: packages that it is pinned to an old version of, and works with a newer one.
 WORKS_WITH = {"seldon": ("kubernetes",)}
@@ -127,19 +134,22 @@ def _check(kind: str, component: ComponentSpec) -> None:
     if kind not in kinds:
         raise InputError(f"{kind}: no such component kind. Known: {', '.join(sorted(kinds))}")
     if (StackComponentType(kind), component.flavor) in OWN_FLAVORS:
-        return
-    try:
-        flavor = Client().get_flavor_by_name_and_type(component.flavor, StackComponentType(kind))
-    except KeyError:
-        raise InputError(
-            f"{kind} {component.name!r}: ZenML knows no flavor {component.flavor!r}. "
-            f"List them: zenml {kind.replace('_', '-')} flavor list"
-        ) from None
-    if flavor.integration and flavor.integration != "built-in":
-        wanted = integration_registry.select_integration_requirements(flavor.integration)
-        missing = [
-            name for name in wanted if not _installed(name, WORKS_WITH.get(flavor.integration, ()))
-        ]
+        integration = _INTEGRATIONS.get(component.flavor)
+    else:
+        try:
+            flavor = Client().get_flavor_by_name_and_type(
+                component.flavor, StackComponentType(kind)
+            )
+        except KeyError:
+            raise InputError(
+                f"{kind} {component.name!r}: ZenML knows no flavor {component.flavor!r}. "
+                f"List them: zenml {kind.replace('_', '-')} flavor list"
+            ) from None
+        integration = flavor.integration
+    if integration and integration != "built-in":
+        wanted = integration_registry.select_integration_requirements(integration)
+        known = WORKS_WITH.get(integration, ())
+        missing = [name for name in wanted if not _installed(name, known)]
         if missing:
             raise InputError(
                 f"{kind} {component.name!r} needs packages that are not installed: "

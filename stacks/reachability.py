@@ -32,7 +32,7 @@ def find_lacks(spec: StackSpec) -> Iterator[str]:
             f"Secret {name}: set {variable} in the environment, or keep it in ZenML: "
             f"zenml secret create {name.split('.', 1)[0]} --{name.rsplit('.', 1)[1]}=…"
         )
-    if any(component.flavor == "kubernetes" for component in spec.components.values()):
+    if any(component.flavor.endswith("kubernetes") for component in spec.components.values()):
         yield from _zenml_server()
     for kind, component in spec.components.items():
         if check := _CHECKS.get((kind, component.flavor)):
@@ -176,6 +176,7 @@ def _first_line(error: object) -> str:
 
 _CHECKS: Final[dict[tuple[str, str], Check]] = {
     ("orchestrator", "kubernetes"): _cluster,
+    ("orchestrator", "evergreen_kubernetes"): _cluster,
     ("orchestrator", "local_docker"): _builder,
     ("deployer", "kubernetes"): _cluster,
     ("artifact_store", "s3"): _bucket,

@@ -1,10 +1,11 @@
 """Install Evergreen into a cluster, or take it out again.
 
     python -m deploy.kubernetes.install install --overlay production --registry ghcr.io/me --tag 1.0
+    python -m deploy.kubernetes.install environment --registry ghcr.io/me
     python -m deploy.kubernetes.install uninstall --overlay production
 
-`make cluster-install` and `make cluster-uninstall` call it; docs/cluster.md explains it. Both may
-be called again at any time.
+`make cluster-install`, `cluster-env` and `cluster-uninstall` call it; docs/cluster.md explains it.
+All may be called again at any time.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from deploy.kubernetes.client_environment import SERVERS, as_shell, environment
 from deploy.kubernetes.kubectl import Kubectl, Resource, images, render
 from deploy.kubernetes.secrets_needed import NAMESPACE, command_for, made, only_you_can_make
 from deploy.kubernetes.waiting import wait_for_api, wait_for_servers
@@ -142,9 +144,17 @@ def _tell_addresses(waiting: str | None) -> None:
         f"  A key of the API:         {read} client-key -o 'go-template="
         '{{index .data "api-key" | base64decode}}' + "'\n"
         f"  ZenML's password (admin): {read} zenml -o 'go-template="
-        "{{.data.password | base64decode}}'"
+        "{{.data.password | base64decode}}'\n"
+        '  For pipelines:            eval "$(make cluster-env REGISTRY=…)" and docs/kubernetes.md'
     )
     print(waiting or "The API answers.", flush=True)
+
+
+def _addresses(given: Iterable[str]) -> dict[str, str]:
+    found = dict(one.split("=", 1) for one in given if "=" in one)
+    if unknown := sorted(set(found) - set(SERVERS)):
+        raise InputError(f"--address {unknown[0]}: choose from {', '.join(SERVERS)}.")
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -152,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.kubernetes.install", description=__doc__, allow_abbrev=False
     )
-    parser.add_argument("command", choices=["install", "uninstall"])
+    parser.add_argument("command", choices=["install", "environment", "uninstall"])
     parser.add_argument("--overlay", default="production", help="name or folder")
     parser.add_argument("--registry", help="where our images are, such as ghcr.io/you")
     parser.add_argument("--tag", help="their tag")
@@ -160,10 +170,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--patience", type=int, default=600, metavar="SECONDS", help="(default: %(default)s)"
     )
+    parser.add_argument(
+        "--address",
+        action="append",
+        default=[],
+        metavar="SERVER=ADDRESS",
+        help="environment: where zenml, mlflow, s3 or postgres answers pods and this machine",
+    )
     parser.add_argument("--purge", action="store_true", help="uninstall: data and secrets as well")
     options = parser.parse_args(arguments)
     cluster = Kubectl(options.context or None)
     try:
+        if options.command == "environment":
+            given = _addresses(options.address)
+            print(as_shell(environment(cluster, options.registry or None, given)), end="")
+            return ExitCode.DONE
         resources = render(options.overlay, options.registry or None, options.tag or None)
         if options.command == "install":
             install(cluster, resources, options.patience)

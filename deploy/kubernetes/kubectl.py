@@ -61,6 +61,10 @@ class Kubectl:
             raise _explained(arguments, done.stderr.strip() or done.stdout.strip())
         return done
 
+    def current_context(self) -> str:
+        """Return the context that is current in the user's configuration."""
+        return self.run("config", "current-context").stdout.strip()
+
     def get(self, kind: str, namespace: str | None = None, *more: str) -> list[Resource]:
         """Return the resources of a kind; none where the namespace is not there."""
         where = [] if namespace is None else ["--namespace", namespace]

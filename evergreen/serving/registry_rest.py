@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from evergreen.serving.traffic import TAG
 
 PATIENCE: Final = httpx.Timeout(5.0, read=30.0)
 _API: Final = "/api/2.0/mlflow"
+CONNECTIONS: Final = 8  # at once, while a bundle is fetched
 _FILES: Final = "/api/2.0/mlflow-artifacts/artifacts"
 
 
@@ -71,25 +73,29 @@ class RestRegistry:
         """Copy the files at an address into ``folder``, unless they are on this machine."""
         if source.startswith("mlflow-artifacts:"):
             root = urlsplit(source).path.strip("/")
-            self._download(root, folder, PurePosixPath(root))
+            files = list(self._files(root))
+            # Most of them are small: what takes time is that each is asked for.
+            with ThreadPoolExecutor(CONNECTIONS) as pool:
+                for _ in pool.map(lambda path: self._fetch(path, folder, root), files):
+                    pass  # the first error is raised here
             return folder
         return local_folder(source) or fetch_by_mlflow(source, folder, str(self._client.base_url))
 
-    def _download(self, path: str, folder: Path, root: PurePosixPath) -> None:
-        """Fetch what lies under ``path``; names are the server's, so none may leave ``folder``."""
+    def _files(self, path: str) -> Iterator[str]:
+        """Yield what lies under ``path``; names are the server's, so none may lead out of it."""
         for entry in self._json(_FILES, {"path": path}).get("files", ()):
             name = str(entry["path"])
             if PurePosixPath(name).name != name or name in ("", ".", ".."):
                 raise InputError(f"The server {self.address} lists an odd file name: {name!r}")
             inner = f"{path}/{name}"
             if entry.get("is_dir"):
-                self._download(inner, folder, root)
-                continue
-            target = folder / PurePosixPath(inner).relative_to(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._fetch(inner, target)
+                yield from self._files(inner)
+            else:
+                yield inner
 
-    def _fetch(self, path: str, target: Path) -> None:
+    def _fetch(self, path: str, folder: Path, root: str) -> None:
+        target = folder / PurePosixPath(path).relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self._client.stream("GET", f"{_FILES}/{path}") as answer, target.open("wb") as out:
                 answer.raise_for_status()

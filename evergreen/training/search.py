@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sklearn.pipeline import Pipeline
 
-from evergreen.config import FeaturesConfig, SplitConfig, TrainingConfig
+from evergreen.config import CandidateConfig, FeaturesConfig, SplitConfig, Task, TrainingConfig
 from evergreen.data.conform import model_frame, target_values
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
@@ -26,7 +26,7 @@ from evergreen.training.metrics import Metric
 from evergreen.training.parallel import Crew, processes_for, threads_for
 from evergreen.training.progress import OnProgress, Progress
 from evergreen.training.results import CandidateResult, SearchResult
-from evergreen.training.search_task import SearchTask
+from evergreen.training.search_task import SearchTask, metric_of
 
 
 def search_candidates(
@@ -52,33 +52,84 @@ def search_candidates(
     """
     started = time.monotonic()
     check_features(contract, features)
-    names = [plan.candidate.name for plan in candidates_for(contract.task, training)]
-    slowest_first = sorted(names, key=lambda name: -BY_NAME[name].cost)
-    slowest_first.remove(BASELINE)
+    slowest_first = [name for name in alone(contract.task, training) if name != BASELINE]
     processes = processes_for(len(slowest_first), training.jobs)
-    task = SearchTask(
-        path=train.path,
-        contract=contract,
-        features=features,
-        training=training,
-        split=split,
-        threads=threads_for(processes, train.rows * len(contract.features)),
-    )
-    metric = task.metric
+    task = _task(train, contract, features, training, split, processes)
     report = on_progress or _say_nothing
     with Crew(task, slowest_first, helpers=processes - 1, on_progress=report) as crew:
         here = CandidateSearch(task)
         baseline = here.search(BASELINE, crew.pass_on)
         crew.work(here.search)
-    results = crew.results
-    ranked = _ranked([baseline, *results.values()], metric)
+    results = [baseline, *crew.results.values()]
+    return rank_candidates(results, task.metric, split, seconds=time.monotonic() - started)
+
+
+def alone(task: Task, training: TrainingConfig) -> dict[str, TrainingConfig]:
+    """Return, by candidate, the settings with which `search_candidate` searches it alone.
+
+    The slowest ones come first, the baseline last.
+
+    Raises
+    ------
+    InputError
+        If a candidate or one of its parameters does not exist, or does not suit the task.
+    """
+    names = [plan.candidate.name for plan in candidates_for(task, training)]
+    slowest_first = sorted(names, key=lambda name: (name == BASELINE, -BY_NAME[name].cost))
+    configs = training.candidates
+    return {
+        name: training.model_copy(
+            update={"candidates": {name: configs.get(name, CandidateConfig())}, "jobs": None}
+        )
+        for name in slowest_first
+    }
+
+
+def search_candidate(
+    name: str,
+    train: Dataset,
+    contract: Contract,
+    *,
+    features: FeaturesConfig,
+    training: TrainingConfig,
+    split: SplitConfig,
+    on_progress: OnProgress | None = None,
+) -> CandidateResult:
+    """Tune one candidate with all cores; it gets what it gets in `search_candidates`.
+
+    Raises
+    ------
+    InputError
+        If the settings do not fit the table. A candidate that fails is a result with an error.
+    """
+    check_features(contract, features)
+    task = _task(train, contract, features, training, split, processes=1)
+    return CandidateSearch(task).search(name, on_progress or _say_nothing)
+
+
+def rank_candidates(
+    results: Sequence[CandidateResult],
+    metric: Metric,
+    split: SplitConfig,
+    *,
+    seconds: float | None = None,
+) -> SearchResult:
+    """Put the results of all candidates together; ``seconds`` is the longest one's by default.
+
+    Raises
+    ------
+    InputError
+        If every candidate failed.
+    """
+    ranked = _ranked(results, metric)
+    longest = max(result.seconds for result in results)
     return SearchResult(
         metric=metric.name,
         greater_is_better=metric.greater_is_better,
         folds=split.folds,
         candidates=tuple(ranked),
         best=_best(ranked),
-        seconds=time.monotonic() - started,
+        seconds=longest if seconds is None else seconds,
     )
 
 
@@ -118,6 +169,27 @@ def fit_candidate(
         model.fit(model_frame(frame, contract), target_values(frame, contract))
         predict_in_one_thread(candidate, estimator)
     return model
+
+
+def _task(
+    train: Dataset,
+    contract: Contract,
+    features: FeaturesConfig,
+    training: TrainingConfig,
+    split: SplitConfig,
+    processes: int,
+) -> SearchTask:
+    """Return what each of so many processes works on; raise `InputError` for an unknown metric."""
+    task = SearchTask(
+        path=train.path,
+        contract=contract,
+        features=features,
+        training=training,
+        split=split,
+        threads=threads_for(processes, train.rows * len(contract.features)),
+    )
+    metric_of(task.training, contract.task)
+    return task
 
 
 def _ranked(results: Sequence[CandidateResult], metric: Metric) -> list[CandidateResult]:

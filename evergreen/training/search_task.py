@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from evergreen.config import FeaturesConfig, SplitConfig, TrainingConfig
+from evergreen.config import FeaturesConfig, SplitConfig, Task, TrainingConfig
 from evergreen.data.contract import Contract
 from evergreen.training.metrics import Metric, default_metric, metric_named
 from evergreen.training.progress import Progress
@@ -26,8 +26,12 @@ class SearchTask(Value):
     @property
     def metric(self) -> Metric:
         """The metric that drives the search."""
-        name = self.training.metric or default_metric(self.contract.task)
-        return metric_named(name, self.contract.task)
+        return metric_of(self.training, self.contract.task)
+
+
+def metric_of(training: TrainingConfig, task: Task) -> Metric:
+    """Return the metric that drives a search; raise `InputError` if it does not suit the task."""
+    return metric_named(training.metric or default_metric(task), task)
 
 
 class Message(Value):

@@ -11,7 +11,9 @@ from evergreen.config import FeaturesConfig, SplitConfig, TrainingConfig
 from evergreen.data.dataset import Dataset
 from evergreen.reporting.facts import DataFacts
 from evergreen.training import search
-from evergreen.training.results import SearchResult
+from evergreen.training.candidates import BY_NAME
+from evergreen.training.results import CandidateResult, SearchResult
+from evergreen.training.search_task import metric_of
 from steps.announcements import announce
 from steps.caching import CACHED
 from steps.materializers import ModelMaterializer
@@ -35,6 +37,41 @@ def search_candidates(
         split=split,
         on_progress=announce,
     )
+
+
+@step(cache_policy=CACHED)
+def search_candidate(
+    candidate: str,
+    training_rows: Dataset,
+    data_facts: DataFacts,
+    features: FeaturesConfig,
+    training: TrainingConfig,
+    split: SplitConfig,
+) -> Annotated[CandidateResult, "candidate_result"]:
+    """Tune one candidate, of whose settings alone ``training`` tells, beside the others."""
+    announce(f"Search {BY_NAME[candidate].title}")
+    return search.search_candidate(
+        candidate,
+        training_rows,
+        data_facts.contract,
+        features=features,
+        training=training,
+        split=split,
+        on_progress=announce,
+    )
+
+
+@step(cache_policy=CACHED)
+def rank_candidates(
+    results: list[CandidateResult],
+    data_facts: DataFacts,
+    training: TrainingConfig,
+    split: SplitConfig,
+) -> Annotated[SearchResult, "search"]:
+    """Put together what the candidates' own steps found."""
+    announce("Rank the candidates")
+    metric = metric_of(training, data_facts.contract.task)
+    return search.rank_candidates(results, metric, split)
 
 
 @step(

@@ -84,6 +84,6 @@ def test_what_is_not_there_is_named(path):
 def test_a_store_that_does_not_answer(monkeypatch, home):
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with pytest.raises(UnreachableError, match="s3://harbour/boats.parquet cannot be fetched"):
+    with pytest.raises(UnreachableError, match=r"s3://harbour/boats\.parquet cannot be fetched"):
         read_source(ParquetSource(path="s3://harbour/boats.parquet"))
     assert not fetched(home)

@@ -24,6 +24,7 @@ from tests.support.zenml_server import running_zenml
 
 NEEDED = ("KUBECONFIG", "TEST_CLUSTER_CONTEXT", "TEST_CLUSTER_REGISTRY", "TEST_CLUSTER_HOST_IP")
 NAMESPACE = os.environ.get("TEST_CLUSTER_NAMESPACE", "evergreen-pipelines")
+ZENML = str(Path(sys.executable).with_name("zenml"))
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +37,11 @@ def host_ip() -> str:
 
 @pytest.fixture(scope="session")
 def pipelines_namespace(host_ip) -> Iterator[str]:
-    """Make a namespace of our own with the accounts that the stack names."""
+    """Make a namespace of our own with the accounts that the stack names, and no wider rights."""
     kubectl("create", "namespace", NAMESPACE, check=False)
-    # What deploy/kubernetes gives to its own namespace: the rights are as few as they are there.
-    accounts = (ROOT / "deploy" / "kubernetes" / "base" / "runs.yaml").read_text("utf-8")
-    kubectl("apply", "-f", "-", given=accounts.replace("evergreen-runs", NAMESPACE))
+    accounts = ROOT / "deploy" / "kubernetes" / "base" / "runs.yaml"
+    ours = accounts.read_text(encoding="utf-8").replace("evergreen-runs", NAMESPACE)
+    kubectl("apply", "--filename", "-", stdin=ours)
     yield NAMESPACE
     kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
@@ -70,6 +71,14 @@ def servers(host_ip, pipelines_namespace, tmp_path_factory) -> Iterator[dict[str
 
 
 @pytest.fixture(scope="session")
+def other_home(cluster_home, servers, tmp_path_factory) -> ClusterHome:
+    """Return another machine, which uses the stack that the first one set up."""
+    home = ClusterHome(tmp_path_factory.mktemp("other") / "home", servers)
+    home.command(ZENML, "stack", "set", "kubernetes").check()
+    return home
+
+
+@pytest.fixture(scope="session")
 def cluster_home(servers, tmp_path_factory) -> ClusterHome:
     """Return a user's machine on which the stack was applied and set."""
     home = ClusterHome(tmp_path_factory.mktemp("client") / "home", servers)
@@ -94,11 +103,11 @@ class ClusterHome(Home):
         return super().environment(**{**known, **extra})
 
 
-def kubectl(*words: str, check: bool = True, given: str | None = None) -> str:
-    """Run kubectl on the test cluster, with ``given`` as its input; return what it prints."""
+def kubectl(*words: str, check: bool = True, stdin: str | None = None) -> str:
+    """Run kubectl on the test cluster and return what it prints."""
     context = ("--context", os.environ["TEST_CLUSTER_CONTEXT"])
     done = subprocess.run(
-        ["kubectl", *context, *words], input=given, capture_output=True, text=True, check=False
+        ["kubectl", *context, *words], capture_output=True, text=True, check=False, input=stdin
     )
     assert not check or done.returncode == 0, done.stderr
     return done.stdout

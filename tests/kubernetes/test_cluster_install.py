@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 from pathlib import Path
 
-import httpx
 import pytest
 from mlflow import MlflowClient
 
 from evergreen.promotion.promotion_log import PromotionLog
 from evergreen.promotion.registry import Registry
-from tests.support.containers import build, podman
-from tests.support.installed import NAMESPACE, RUNS, TestCluster, test_cluster, until
+from tests.support.installed import (
+    NAMESPACE,
+    RUNS,
+    Api,
+    Load,
+    TestCluster,
+    api_is_ready,
+    ensure_installed,
+    images_in_registry,
+    test_cluster,
+    until,
+)
 from tests.support.models import write_small_bundle
 from tests.support.serving import BOAT
 
@@ -29,49 +37,13 @@ def cluster() -> TestCluster:
 
 @pytest.fixture(scope="module")
 def options(cluster) -> tuple[str, ...]:
-    """Images of this checkout in the cluster's registry, and how to install them."""
-    tag = f"test-{secrets.token_hex(4)}"
-    build("evergreen-serve:test", "Dockerfile.serve")
-    build("evergreen-train", "Dockerfile.train")
-    build("evergreen-servers:test", "Dockerfile.servers")
-    for name in ("postgres", "s3"):
-        build(f"evergreen-test-{name}:test", f"test/Dockerfile.{name}", context="deploy/test")
-    for name in ("serve", "servers", "test-postgres", "test-s3"):
-        target = f"{cluster.registry}/evergreen-{name}:{tag}"
-        podman("tag", f"localhost/evergreen-{name}:test", target)
-        podman("push", "--quiet", "--compression-format", "zstd", target, timeout=900)
-    return ("--overlay", "test", "--registry", cluster.registry, "--tag", tag)
+    return images_in_registry(cluster)
 
 
 @pytest.fixture
 def installed(cluster, options) -> TestCluster:
-    """Installed, unless a test before this one did, and left it."""
-    names = {one["metadata"]["name"] for one in cluster.get("namespaces", "default")}
-    if NAMESPACE not in names or not cluster.get("deployments"):
-        done = cluster.install(*options)
-        assert done.returncode == 0, done.stdout + done.stderr
+    ensure_installed(cluster, options)
     return cluster
-
-
-class Api:
-    """The API, as its clients ask: over a port that leads to the Service."""
-
-    def __init__(self, cluster: TestCluster, port: int) -> None:
-        self.cluster = cluster
-        self.url = f"http://127.0.0.1:{port}"
-        self.headers = {"authorization": f"Bearer {cluster.secret('client-key', 'api-key')}"}
-
-    def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers=self.headers, timeout=30)
-
-    def version(self) -> str | None:
-        """Ask anew, so that any of the pods may answer."""
-        try:
-            with self.client() as client:
-                answer = client.post("/predict", json=BOAT)
-        except httpx.TransportError:
-            return None
-        return answer.json()["model_version"] if answer.status_code == 200 else None
 
 
 OUTSIDE = {
@@ -117,9 +89,11 @@ def api(installed, tmp_path) -> Api:
         installed.kubectl("apply", "-f", "-", stdin=json.dumps(OUTSIDE))
     else:
         moved(installed, "1")
-    installed.kubectl("rollout", "status", "deployment/api", "-n", NAMESPACE, "--timeout=300s")
+    # Not by kubectl rollout status: a first champion may come later than its deadline.
+    until("both pods are ready", lambda: api_is_ready(installed), 600)
     outside = installed.kubectl("get", "service", "outside", "-n", NAMESPACE, "-o", "json").stdout
-    found = Api(installed, json.loads(outside)["spec"]["ports"][0]["nodePort"])
+    port = json.loads(outside)["spec"]["ports"][0]["nodePort"]
+    found = Api(installed, f"http://127.0.0.1:{port}", BOAT)
     until("version 1 answers", lambda: {found.version() for _ in range(6)} == {"1"})
     return found
 
@@ -141,39 +115,6 @@ def test_it_predicts_through_the_service_and_logs_in_postgresql(api):
         f"SELECT model, version FROM predictions WHERE request_id = '{answer.json()['request_id']}'"
     )
     until("the prediction is logged", lambda: query(api.cluster, asked) == f"{MODEL}|1")
-
-
-class Load:
-    """Clients that keep their connections, asking one request after the other until stopped."""
-
-    def __init__(self, api: Api, clients: int = 3) -> None:
-        self.versions: list[str] = []
-        self.failures: list[str] = []
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(api,)) for _ in range(clients)]
-
-    def _ask(self, api: Api) -> None:
-        with api.client() as client:
-            while not self._stop.wait(0.02):
-                try:
-                    answer = client.post("/predict", json=BOAT)
-                except httpx.HTTPError as error:
-                    self.failures.append(repr(error))
-                    continue
-                if answer.status_code == 200:
-                    self.versions.append(answer.json()["model_version"])
-                else:
-                    self.failures.append(answer.text)
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
 
 def names_of_pods(cluster: TestCluster) -> set[str]:

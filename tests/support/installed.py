@@ -6,17 +6,21 @@ import base64
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import httpx
 import yaml
 
+from tests.support.containers import build, podman
 from tests.support.postgres import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,3 +135,99 @@ def until(what: str, holds: Callable[[], object], patience: float = PATIENCE):
             return found
         time.sleep(0.5)
     raise AssertionError(f"in {patience:g} s it did not come true that {what}")
+
+
+def api_is_ready(cluster: TestCluster) -> bool:
+    """Tell whether both pods of the API take requests."""
+    (api,) = (one for one in cluster.get("deployments") if one["metadata"]["name"] == "api")
+    return api["status"].get("readyReplicas", 0) >= 2
+
+
+class Api:
+    """The API, as its clients ask: at the Service's address, or a port that leads there."""
+
+    def __init__(self, cluster: TestCluster, url: str, row: Mapping[str, object]) -> None:
+        self.cluster = cluster
+        self.url = url
+        self.row = row
+        self.headers = {"authorization": f"Bearer {self.key}"}
+
+    @property
+    def key(self) -> str:
+        """A key of the installation, for callers."""
+        return self.cluster.secret("client-key", "api-key")
+
+    def client(self) -> httpx.Client:
+        """Return a client that shows the key."""
+        return httpx.Client(base_url=self.url, headers=self.headers, timeout=30)
+
+    def version(self) -> str | None:
+        """Ask anew, so that any of the pods may answer."""
+        try:
+            with self.client() as client:
+                answer = client.post("/predict", json=self.row)
+        except httpx.TransportError:
+            return None
+        return answer.json()["model_version"] if answer.status_code == 200 else None
+
+
+class Load:
+    """Clients that keep their connections, asking one request after the other until stopped."""
+
+    def __init__(self, api: Api, clients: int = 3) -> None:
+        self.versions: list[str] = []
+        self.failures: list[str] = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(api,)) for _ in range(clients)]
+
+    def _ask(self, api: Api) -> None:
+        with api.client() as client:
+            while not self._stop.wait(0.02):
+                try:
+                    answer = client.post("/predict", json=api.row)
+                except httpx.HTTPError as error:
+                    self.failures.append(repr(error))
+                    continue
+                if answer.status_code == 200:
+                    self.versions.append(answer.json()["model_version"])
+                else:
+                    self.failures.append(answer.text)
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def images_in_registry(cluster: TestCluster) -> tuple[str, ...]:
+    """Push images of this checkout to the cluster's registry; return how to install them.
+
+    ``TEST_CLUSTER_IMAGES`` names the tag of images that are there.
+    """
+    tag = os.environ.get("TEST_CLUSTER_IMAGES")
+    if not tag:
+        tag = f"test-{secrets.token_hex(4)}"
+        build("evergreen-serve:test", "Dockerfile.serve")
+        build("evergreen-train", "Dockerfile.train")
+        build("evergreen-servers:test", "Dockerfile.servers")
+        for name in ("postgres", "s3"):
+            build(f"evergreen-test-{name}:test", f"test/Dockerfile.{name}", context="deploy/test")
+        for name in ("serve", "servers", "test-postgres", "test-s3"):
+            target = f"{cluster.registry}/evergreen-{name}:{tag}"
+            podman("tag", f"localhost/evergreen-{name}:test", target)
+            podman("push", "--quiet", "--compression-format", "zstd", target, timeout=900)
+        os.environ["TEST_CLUSTER_IMAGES"] = tag  # for the test files that follow
+    return ("--overlay", "test", "--registry", cluster.registry, "--tag", tag)
+
+
+def ensure_installed(cluster: TestCluster, options: tuple[str, ...]) -> None:
+    """Install, unless a test before this one did, and left it."""
+    names = {one["metadata"]["name"] for one in cluster.get("namespaces", "default")}
+    if NAMESPACE not in names or not cluster.get("deployments"):
+        done = cluster.install(*options)
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,9 @@ from zenml.utils.exception_utils import collect_exception_information
 
 from evergreen.errors import InputError, RefusedError, UnreachableError
 from evergreen.resources import ResourcesConfig
-from pipelines.elsewhere import _failure, pod_settings, raised_by, title_of
+from pipelines.elsewhere import _failure
+from pipelines.placement import DEPLOYING, pod_settings
+from pipelines.run_records import is_worth_another_try, raised_by, title_of
 
 
 def step(raising):
@@ -101,12 +104,30 @@ def test_steps_that_deploy_have_an_account_that_may():
     assert steps["deploy_everywhere"] == {"orchestrator": account}
     cpu = {"pod_settings": {"resources": {"requests": {"cpu": "1"}}}}
     assert steps["smoke_test"] == {"orchestrator": {**cpu, **account}}
-    assert set(steps) == {"deploy_everywhere", "smoke_test", "record_deployment"}
-    # A dynamic pipeline's steps are known only as they run.
-    assert pod_settings(resources, stack(), all_deploy=True)[0] == {"orchestrator": account}
+    assert set(steps) == set(DEPLOYING)
 
 
 @pytest.mark.parametrize("other", [stack(deployer=None), stack(account=None)])
 def test_where_nothing_is_deployed_the_stacks_own_account_stays(other):
     assert pod_settings(ResourcesConfig(), other) == ({}, {})
     assert pod_settings(ResourcesConfig(), stack(orchestrator="local_docker")) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("raising", "again"),
+    [
+        (refuse, False),
+        (lose, True),
+        (lambda: 1 / 0, False),
+        (lambda: Path("/dev/full/x").read_text(), False),
+    ],
+)
+def test_a_step_is_tried_again_only_where_something_was_away(raising, again):
+    assert is_worth_another_try(step(raising)) is again
+
+
+def test_a_step_that_ended_without_a_word_or_for_want_of_a_server_is_tried_again():
+    assert is_worth_another_try(SimpleNamespace(exception_info=None))
+    for source in ("botocore.exceptions.EndpointConnectionError", "builtins.ConnectionError"):
+        told = SimpleNamespace(source=source, message="no", traceback=f"{source}: no")
+        assert is_worth_another_try(SimpleNamespace(exception_info=told))

@@ -11,7 +11,15 @@ from evergreen.data.conform import model_frame
 from evergreen.errors import InputError
 from evergreen.training.metrics import metric_named
 from evergreen.training.results import CandidateResult
-from evergreen.training.search import _ranked, fit_candidate, search_candidates
+from evergreen.training.search import (
+    _ranked,
+    alone,
+    fit_candidate,
+    rank_candidates,
+    search_candidate,
+    search_candidates,
+)
+from evergreen.training.search_task import metric_of
 from tests.support.search_tables import mixed_table, stored
 
 QUICK = {"decision_tree": {}, "logistic_regression": {}}
@@ -60,6 +68,63 @@ def test_a_failed_candidate_comes_last_and_the_others_go_on(tmp_path):
     assert result.candidates[-1].name == "random_forest"
     assert "max_depth" in result.candidates[-1].error
     assert result.best in QUICK
+
+
+def apart(table, contract, tmp_path, features=None, **training):
+    """Search every candidate by itself, as pods do, and put the results together."""
+    config = TrainingConfig(**{"trials": 2, "jobs": 1, **training})
+    shared = {"features": features or FeaturesConfig(), "split": SplitConfig(folds=3)}
+    train = stored(table, tmp_path)
+    results = [
+        search_candidate(name, train, contract, training=own, **shared)
+        for name, own in alone(contract.task, config).items()
+    ]
+    assert all(set(own.candidates) == {name} for name, own in alone(contract.task, config).items())
+    return rank_candidates(results, metric_of(config, contract.task), shared["split"])
+
+
+def without_times(result):
+    """A search's result without what differs from run to run."""
+
+    def timeless(told):
+        if isinstance(told, dict):
+            return {key: timeless(value) for key, value in told.items() if key != "seconds"}
+        return [timeless(each) for each in told] if isinstance(told, list) else told
+
+    return timeless(result.model_dump(mode="json"))
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_candidates_that_are_searched_apart_give_the_same_to_the_last_digit(task, tmp_path):
+    table, contract = mixed_table(task)
+    simple = "logistic_regression" if task == "classification" else "ridge"
+    candidates = {
+        simple: {},
+        "decision_tree": {"grid": {"max_depth": [2, 3]}},
+        "lightgbm": {"params": {"num_leaves": 7}},
+        "random_forest": {"params": {"max_depth": -3}, "search": {}},  # fails
+    }
+    together = search(table, contract, tmp_path, candidates)
+    found = apart(table, contract, tmp_path, candidates=candidates)
+    assert without_times(found) == without_times(together)
+    assert found.candidates[-1].error is not None
+    assert found.seconds == max(candidate.seconds for candidate in found.candidates)
+
+
+def test_mistakes_are_told_the_same_where_candidates_are_searched_apart(tmp_path):
+    table, contract = mixed_table()
+    broken = {"random_forest": {"params": {"max_depth": -3}, "search": {}}}
+    for settings, message in (
+        ({"candidates": {"forest": {}}}, "Did you mean 'random_forest'"),
+        ({"candidates": QUICK, "metric": "acuracy"}, "Did you mean 'accuracy'"),
+        ({"candidates": QUICK, "features": FeaturesConfig(drop=("nothing",))}, "features.drop"),
+        ({"candidates": broken}, "Every candidate failed"),
+    ):
+        with pytest.raises(InputError, match=message) as together:
+            search(table, contract, tmp_path, **settings)
+        with pytest.raises(InputError) as told:
+            apart(table, contract, tmp_path, **settings)
+        assert str(told.value) == str(together.value)
 
 
 def test_all_candidates_failing_is_an_input_error_with_reasons(tmp_path):

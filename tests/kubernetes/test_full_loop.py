@@ -1,0 +1,111 @@
+"""From an empty cluster to a model that was swapped for a better one, by documented commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from sklearn.datasets import load_wine
+
+from tests.kubernetes.conftest import ZENML
+from tests.support.command_line import Finished, Home
+from tests.support.installed import (
+    Api,
+    Load,
+    TestCluster,
+    api_is_ready,
+    ensure_installed,
+    images_in_registry,
+    test_cluster,
+    until,
+)
+
+pytestmark = pytest.mark.timeout(3600)  # it builds, pushes and pulls images
+SMALL = ("training.candidates=[logistic_regression]", "training.trials=1")
+WINDOWS = ("monitoring.window.rows=400", "monitoring.retrain.min_rows=800")
+SETTINGS = tuple(word for one in (*SMALL, *WINDOWS) for word in ("--set", one))
+ROW = {k: float(v) for k, v in load_wine(as_frame=True).data.iloc[0].items()}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> TestCluster:
+    found = test_cluster()
+    ensure_installed(found, images_in_registry(found))
+    return found
+
+
+@pytest.fixture(scope="module")
+def user(cluster, tmp_path_factory) -> User:
+    """A machine that was pointed at the installation: `make cluster-env`, apply, set."""
+    said = cluster.install("--registry", cluster.registry, command="environment")
+    assert said.returncode == 0, said.stderr
+    again = cluster.install("--registry", cluster.registry, command="environment")
+    assert again.stdout == said.stdout  # the key of the first time still opens ZenML
+    variables = {
+        name: shlex.split(value)[0]
+        for name, value in re.findall(r"^export (\w+)=(.*)$", said.stdout, re.MULTILINE)
+    }
+    home = User(tmp_path_factory.mktemp("user") / "home", {**cluster.environment, **variables})
+    home.command(sys.executable, "-m", "stacks", "apply", "stacks/kubernetes.yaml").check(0)
+    home.command(ZENML, "stack", "set", "kubernetes").check(0)
+    return home
+
+
+class User(Home):
+    """A home with the variables of `make cluster-env`."""
+
+    def __init__(self, folder: Path, variables: dict[str, str]) -> None:
+        super().__init__(folder)
+        object.__setattr__(self, "variables", variables)
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        return super().environment(**{**self.variables, **extra})  # type: ignore[attr-defined]
+
+    def pipeline(self, name: str, *words: str) -> Finished:
+        return self.run("--pipeline", name, *SETTINGS, *words, timeout=1800)
+
+
+def test_train_predict_monitor_retrain_and_swap(cluster, user):
+    user.pipeline("train").check(0)
+    until("both pods have the first champion", lambda: api_is_ready(cluster), 900)
+    api = Api(cluster, f"http://{address_of(cluster, 'api')}", ROW)
+    first = api.version()
+    pods = restarts(cluster)
+    with Load(api) as load:
+        simulate(user, api, "none", seed=1)
+        user.pipeline("monitor").check(0)
+        simulate(user, api, "concept_change", seed=2)
+        user.pipeline("monitor", "--quiet")  # one alarm is not believed yet
+        simulate(user, api, "concept_change", seed=3)
+        decided = user.pipeline("monitor", "--json").check(1).json
+        assert decided["window"]["decision"]["action"] == "retrain", decided["window"]["decision"]
+        retrained = user.pipeline("retrain", "--json").check(0).json
+        assert retrained["status"] == "promoted"
+        until("it was swapped in", lambda: {api.version() for _ in range(8)} == {"2"}, 300)
+    assert first == "1"
+    assert retrained["version"] == "2"
+    assert load.failures == []
+    assert set(load.versions) == {"1", "2"}
+    assert restarts(cluster) == pods
+
+
+def simulate(user: User, api: Api, scenario: str, *, seed: int) -> None:
+    words = ("--rows", "400", "--seed", str(seed), "--url", api.url)
+    user.run("--simulate", scenario, *words, EVERGREEN_API_KEY=api.key).check(0)
+
+
+def address_of(cluster: TestCluster, service: str) -> str:
+    (found,) = (one for one in cluster.get("services") if one["metadata"]["name"] == service)
+    return f"{found['spec']['clusterIP']}:{found['spec']['ports'][0]['port']}"
+
+
+def restarts(cluster: TestCluster) -> dict[str, int]:
+    """Return how often each of the API's containers was started anew, by its pod."""
+    pods = cluster.get("pods", "evergreen", "-l", "app.kubernetes.io/name=api")
+    return {
+        pod["metadata"]["name"]: pod["status"]["containerStatuses"][0]["restartCount"]
+        for pod in pods
+    }
