@@ -1,6 +1,7 @@
-"""The part of Kubernetes's API that keeps SeldonDeployments, where no cluster can: in memory.
+"""The part of Kubernetes's API that keeps SeldonDeployments: in memory, over HTTP.
 
-It stores and merges as the API server does and validates nothing; tests/kubernetes asks a real one.
+The tests' cluster cannot: its API server, Kubernetes 1.20 compiled by a newer Go, ends when it is
+sent a custom resource. This one stores and merges as an API server does, and validates nothing.
 """
 
 from __future__ import annotations
