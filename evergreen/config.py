@@ -314,7 +314,9 @@ class UseCase(Value):
     gate: GateConfig = Field(GateConfig(), description="What a challenger must show.")
     serving: ServingConfig = Field(ServingConfig(), description="What the API takes and limits.")
     batch: BatchConfig = Field(BatchConfig(), description="What is scored as a table.")
-    deploy: DeployConfig = Field(DeployConfig(), description="Where servers listen.")
+    deploy: DeployConfig = Field(
+        DeployConfig(), description="Where servers listen, and what they get in a cluster."
+    )
     monitoring: MonitoringConfig = Field(
         MonitoringConfig(), description="What counts as drift, and what is done about it."
     )

@@ -15,6 +15,7 @@ from evergreen.monitoring.turns import (
     why_back,
 )
 from pipelines.monitor import judge_newest_window
+from pipelines.placement import Placement
 from steps.deployment.serving_check import verify_serving
 from steps.monitoring.turn import (
     begin_turn,
@@ -51,7 +52,7 @@ def continuous(use_case: UseCase, command: str) -> None:
 
     serving = None
     if guarded.load().rolled_back or (settled is not None and settled.outcome == "promoted"):
-        serving = verify_serving(use_case)
+        serving = Placement(use_case)(verify_serving)(use_case)  # it may have to deploy
         check: ServingCheck = serving.load()
         if check.status == "failed" and settled is not None:
             settled = failed_in_service(settled, roll_back_champion(use_case, check.message).load())

@@ -50,7 +50,7 @@ def carry_out(
 
     stack = Client().active_stack
     if runs_here(stack):
-        return pipeline(use_case, *arguments)
+        return _at_this_machine(pipeline, stack)(use_case, *arguments)
     elsewhere = placed(pipeline, stack, use_case, view)
     view.show("Start the steps")
     with following(name, stack, view) as watch:
@@ -72,6 +72,17 @@ def carry_out(
     failure = watch.verdict or _failure(run, None, watch.last_words)
     remove_pods(stack, run)
     raise _at_home(failure, stack, use_case, name)
+
+
+def _at_this_machine(pipeline: Pipeline, stack: Stack) -> Pipeline:
+    """Return the pipeline so that no image is built: ZenML makes one for deployers' containers."""
+    from zenml.config import DockerSettings
+
+    if stack.deployer is None or stack.deployer.flavor == "local":
+        return pipeline
+    return pipeline.with_options(
+        settings={"docker": DockerSettings(install_deployment_requirements=False)}
+    )
 
 
 def placed(pipeline: Pipeline, stack: Stack, use_case: UseCase, view: LiveView) -> Pipeline:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from evergreen.resources import ResourcesConfig, StepName, StepResources
 
 TRIES: Final = 3  # of a step in a cluster, whose pod or whatever it needs may go away
+DEPLOYER: Final = "deployer"  # account of deploy/kubernetes, which may create what the API needs
+DEPLOYING: Final = ("deploy_everywhere", "smoke_test", "record_deployment", "verify_serving")
 _ONE_MACHINE = ("local", "local_docker")  # orchestrators that take one step after the other
 
 
@@ -41,19 +43,31 @@ def pod_settings(
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Return the settings that give steps their resources: of all, and of each by its name.
 
-    Only Kubernetes' pods have settings of that kind; they come on top of the stack's own.
+    Only Kubernetes' pods have settings of that kind; they come on top of the stack's own. Steps
+    that deploy into the cluster also get an account that may.
     """
-    orchestrator = stack.orchestrator
     if not in_cluster(stack):
         return {}, {}
-    own = orchestrator.config.pod_settings
-    base = own.model_dump(exclude_unset=True) if own is not None else {}
+    config = stack.orchestrator.config
+    base = config.pod_settings.model_dump(exclude_unset=True) if config.pod_settings else {}
+    deploys = _deploys_in_cluster(stack) and config.step_pod_service_account_name
+    account = {"step_pod_service_account_name": DEPLOYER} if deploys else {}
 
-    def settings(of: StepResources) -> dict[str, Any]:
-        return {"orchestrator": {"pod_settings": {**base, **of.pod_settings()}}}
+    def settings(of: StepResources, more: dict[str, str]) -> dict[str, Any]:
+        pod = of.pod_settings()
+        chosen: dict[str, Any] = {"pod_settings": {**base, **pod}} if pod else {}
+        return {"orchestrator": {**chosen, **more}} if chosen or more else {}
 
-    common = settings(resources.default) if resources.default.pod_settings() else {}
-    return common, {name: settings(resources.of(name)) for name in resources.steps}
+    names: list[Any] = [*resources.steps, *(DEPLOYING if account else ())]
+    return settings(resources.default, {}), {
+        name: settings(resources.of(name), account if name in DEPLOYING else {})
+        for name in dict.fromkeys(names)
+    }
+
+
+def _deploys_in_cluster(stack: Stack) -> bool:
+    parts = (stack.deployer, stack.model_deployer)
+    return any(part is not None and part.flavor in ("kubernetes", "seldon") for part in parts)
 
 
 def own_pod(resources: ResourcesConfig, stack: Stack) -> dict[str, Any]:

@@ -17,7 +17,14 @@ from evergreen.deployment.values import ServerState
 from evergreen.deployment.wording import condition
 
 API = "Contract API"  # its title
-_STYLES = {"running": "green", "degraded": "yellow", "down": "bold red", "not deployed": "dim"}
+_STYLES = {
+    "running": "green",
+    "degraded": "yellow",
+    "down": "bold red",
+    "not deployed": "dim",
+    "starting": "yellow",
+    "rendered": "yellow",
+}
 
 
 def show_deployment(outcome: DeploymentOutcome, stream: TextIO, *, quiet: bool = False) -> None:
@@ -74,7 +81,8 @@ def show_status(models: Sequence[ModelStatus], stack: str, stream: TextIO) -> No
         for state in model.servers:
             word = condition(state)
             address, version = state.url or "", state.version or ""
-            table.add_row(state.title, address, version, Text(word, _STYLES[word]))
+            pods = "" if state.wanted is None else f", {state.ready} of {state.wanted} pods"
+            table.add_row(state.title, address, version, Text(f"{word}{pods}", _STYLES[word]))
         console.print(table)
         for state in model.servers:
             if remark := _remark(state, model.champion):
@@ -82,13 +90,15 @@ def show_status(models: Sequence[ModelStatus], stack: str, stream: TextIO) -> No
 
 
 def _remark(state: ServerState, champion: str | None) -> str | None:
-    if state.serves and state.version != champion:
+    if state.serves and state.version is not None and state.version != champion:
         return f"it serves version {state.version}, not the champion; deploy to change that"
     return state.detail
 
 
 def _server(server: DeployedServer) -> tuple[str | Text, ...]:
     check = server.check
+    if check is None:
+        return server.title, server.url or "none", "", Text("not asked", "yellow"), ""
     mark = Text("✓ ", "green") if check.passed else Text("✗ ", "bold red")
     rows = Text.assemble(mark, f"{check.rows} of {check.rows}")
     difference = "labels" if check.difference is None else f"{check.difference:.2g}"
@@ -97,8 +107,8 @@ def _server(server: DeployedServer) -> tuple[str | Text, ...]:
 
 def _api(outcome: DeploymentOutcome) -> str:
     """Return the address to hand out: the contract API's where there is one."""
-    apis = [server.url for server in outcome.servers if server.title == API]
-    return next(iter(apis or [server.url for server in outcome.servers]))
+    ours = sorted(outcome.servers, key=lambda server: server.title != API)
+    return next((server.url for server in ours if server.url is not None), "none yet")
 
 
 def _next_steps(outcome: DeploymentOutcome) -> list[tuple[str, str]]:
@@ -110,7 +120,7 @@ def _next_steps(outcome: DeploymentOutcome) -> list[tuple[str, str]]:
                 ("Docs", f"{server.url}/docs"),
                 ("ZenML", f"zenml deployment describe {outcome.use_case}_api"),
             ]
-        else:
+        elif server.flavor == "mlflow":
             steps += [
                 ("MLflow", f"{server.url}/invocations"),
                 ("", "zenml model-deployer models list"),

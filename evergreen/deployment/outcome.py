@@ -15,13 +15,13 @@ class DeployedServer(Value):
     """One line of the final table."""
 
     title: str
-    url: str
+    url: str | None
     component: str
     flavor: str
     version: str | None
     changed: bool
     why: str | None  # it was changed
-    check: Check
+    check: Check | None  # none where nobody acts on what was written down
     log: str | None
 
 
@@ -51,19 +51,21 @@ class DeploymentOutcome(Value):
     def of(cls, report: DeploymentReport, durations: Mapping[str, float]) -> DeploymentOutcome:
         """Return what a report comes to."""
         release = report.release
+        checks = {check.title: check for check in report.checks}
         servers = tuple(
             DeployedServer(
                 title=each.after.title,
-                url=str(each.after.url),
+                url=each.after.url,
                 component=each.after.component,
                 flavor=each.after.flavor,
-                version=check.version,
+                version=check.version if check is not None else None,
                 changed=each.changed,
                 why=each.note,
                 check=check,
                 log=each.after.log,
             )
-            for each, check in zip(report.deployments, report.checks, strict=True)
+            for each in report.deployments
+            for check in [checks.get(each.after.title)]
         )
         what = f"version {release.version} of {release.name!r}"
         message = f"Every server answers with {what} already; nothing was changed."
@@ -83,9 +85,15 @@ class DeploymentOutcome(Value):
             servers=servers,
             rows=release.replay.rows,
             agreement=report.agreement,
-            notes=report.notes,
+            notes=(*report.notes, *_not_served(report)),
             durations=durations,
         )
+
+
+def _not_served(report: DeploymentReport) -> list[str]:
+    """Return why what was written down is not served."""
+    states = [each.after for each in report.deployments]
+    return [f"{one.title}: {one.detail}." for one in states if one.condition == "rendered"]
 
 
 class ModelStatus(Value):

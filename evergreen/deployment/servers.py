@@ -84,15 +84,21 @@ class KeyRefusedError(RefusedError):
 def api_health(url: str) -> Health | None:
     """Return what the contract API at an address says of itself, or None where there is none."""
     try:
-        response = httpx.get(f"{url}/health", timeout=5)
-        content = response.json()
+        return read_health(httpx.get(f"{url}/health", timeout=5).json())
+    except (httpx.HTTPError, ValueError):
+        return None
+
+
+def read_health(content: Any) -> Health | None:
+    """Return what an answer of ``/health`` says, or None where it is none of a contract API."""
+    try:
         return Health(
             content["model"],
             content["model_version"],
             content["status"],
             tuple(content["problems"]),
         )
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None
 
 
@@ -141,6 +147,63 @@ def ask_mlflow(url: str, golden: GoldenRows) -> Answers:
     return Answers({PREDICTION: _predictions(answered, golden.contract)}, None)
 
 
+def ask_open_inference(url: str, model: str, golden: GoldenRows) -> Answers:
+    """Ask a server of the Open Inference Protocol, by one tensor per field. Raises as `ask_api`."""
+    columns = zip(*golden.rows, strict=True)
+    tensors = [
+        _tensor(column.name, column.type, values)
+        for column, values in zip(golden.contract.features, columns, strict=True)
+    ]
+    response = _post(f"{url}/v2/models/{model}/infer", {"inputs": tensors}, {})
+    try:
+        answered = response.json()
+        outputs = {tensor["name"]: tensor["data"] for tensor in answered["outputs"]}
+        labels = golden.contract.labels or ()
+        known = {str(label): label for label in labels}
+        predicted = [known.get(str(one), one) for one in outputs["prediction"]]
+        columns_found = {PREDICTION: _predictions(predicted, golden.contract)}
+        if labels and "probabilities" in outputs:
+            shares = np.asarray(outputs["probabilities"], np.float64).reshape(-1, len(labels))
+            for label, column in zip(labels, shares.T, strict=True):
+                columns_found[f"{PROBABILITY}{label}"] = column
+        version = answered.get("model_version")
+    except (ValueError, KeyError, TypeError) as error:
+        raise _odd_answer(response, len(golden.rows)) from error
+    if any(len(values) != len(golden.rows) for values in columns_found.values()):
+        raise _odd_answer(response, len(golden.rows))
+    return Answers(columns_found, version)
+
+
+def ask_seldon(url: str, golden: GoldenRows) -> Answers:
+    """Ask a server of Seldon's protocol for all golden rows. Raises as `ask_api` does."""
+    response = _post(f"{url}/api/v1.0/predictions", {"jsonData": golden.typed()}, {})
+    try:
+        answered = response.json()
+        rows, labels = answered["jsonData"]["predictions"], golden.contract.labels or ()
+        predicted = [row["prediction"] for row in rows]
+        found = {PREDICTION: _predictions(predicted, golden.contract)}
+        for label in labels:
+            shares = [row["probabilities"][str(label)] for row in rows]
+            found[f"{PROBABILITY}{label}"] = np.asarray(shares, dtype=np.float64)
+        version = answered["meta"]["tags"]["model_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _odd_answer(response, len(golden.rows)) from error
+    if len(predicted) != len(golden.rows):
+        raise _odd_answer(response, len(golden.rows))
+    return Answers(found, version)
+
+
+def _tensor(name: str, kind: str, values: Sequence[Any]) -> dict[str, Any]:
+    text = kind in ("category", "timestamp")
+    data = list(values) if text else [None if one is None else float(one) for one in values]
+    return {
+        "name": name,
+        "datatype": "BYTES" if text else "FP64",
+        "shape": [len(data)],
+        "data": data,
+    }
+
+
 def last_words(log: str | None) -> str:
     """Return the last line of a server's log, and where the log is."""
     try:
@@ -172,11 +235,15 @@ def _read(response: httpx.Response, key: str, rows: int) -> list[Any]:
     except (ValueError, KeyError, TypeError):
         answered = None
     if not isinstance(answered, list) or len(answered) != rows:
-        raise RefusedError(
-            f"{response.request.url} answers {rows} golden rows with something else than "
-            f"{rows} predictions: {response.text.strip()[:200]}"
-        )
+        raise _odd_answer(response, rows)
     return answered
+
+
+def _odd_answer(response: httpx.Response, rows: int) -> RefusedError:
+    return RefusedError(
+        f"{response.request.url} answers {rows} golden rows with something else than "
+        f"{rows} predictions: {response.text.strip()[:200]}"
+    )
 
 
 def _predictions(values: Sequence[Any], contract: Contract) -> npt.NDArray[Any]:

@@ -9,7 +9,7 @@ from evergreen.promotion.golden import Replay
 from evergreen.values import Value
 
 Kind = Literal["model_deployer", "deployer"]  # ZenML's kinds of serving components
-Condition = Literal["absent", "running", "starting", "stale"]
+Condition = Literal["absent", "running", "starting", "stale", "rendered"]
 
 
 class Release(Value):
@@ -17,7 +17,8 @@ class Release(Value):
 
     name: str
     version: str
-    folder: str  # of its bundle, on this machine
+    folder: str  # of its bundle, on the machine that verified it
+    source: str = ""  # where the registry has it; steps on other machines fetch it anew
     runtime: Literal["native", "onnx"]
     replay: Replay  # of its golden rows, offline
 
@@ -26,7 +27,7 @@ class ServerState(Value):
     """What one target serves, as it was found.
 
     ``stale``: there is a record of a server, and no such server (its process is gone, or it does
-    not answer).
+    not answer). ``rendered``: what should serve is written down, and nobody acts on it.
     """
 
     kind: Kind
@@ -38,6 +39,8 @@ class ServerState(Value):
     version: str | None = None  # that it answers with
     port: int | None = None
     process: int | None = None
+    ready: int | None = None  # pods that answer, where there are pods
+    wanted: int | None = None  # pods that there should be
     reference: str | None = None  # how ZenML knows the server
     detail: str | None = None  # what is wrong with it
     log: str | None = None

@@ -24,4 +24,9 @@ def condition(state: ServerState) -> str:
     """Say in a few words how a server is."""
     if state.condition == "running":
         return "degraded" if state.detail else "running"
-    return {"absent": "not deployed", "stale": "down", "starting": "starting"}[state.condition]
+    return {
+        "absent": "not deployed",
+        "stale": "down",
+        "starting": "starting",
+        "rendered": "rendered",
+    }[state.condition]

@@ -150,9 +150,10 @@ def key_ring(options: ServerOptions) -> KeyRing | None:
     """
     if options.on_loopback and not options.require_keys:
         return None
-    from evergreen.serving.keys import KeyRing
+    from evergreen.serving.keys import KeyRing, key_of
 
-    ring = KeyRing(options.key_file)
+    given = () if options.given_key is None else (key_of(options.given_key, "given", ("admin",)),)
+    ring = KeyRing(options.key_file, given)
     if not len(ring):
         file = "" if options.keys is None else f"--file {options.keys} "
         raise InputError(

@@ -58,8 +58,23 @@ class _Keys(Value):
     keys: tuple[Key, ...] = ()
 
 
+def key_of(secret: str, name: str, scopes: tuple[Scope, ...]) -> Key:
+    """Return what is kept of a key that something else keeps.
+
+    Raises
+    ------
+    InputError
+        If it is no key.
+    """
+    written = _KEY.fullmatch(secret)
+    if written is None:
+        raise InputError("This is no API key: eg_, 8 hexadecimal digits, _, 43 characters.")
+    now = datetime.now(UTC)
+    return Key(id=written[1], name=name, sha256=_digest(secret), scopes=scopes, created=now)
+
+
 class KeyRing:
-    """The keys in one file, which need not exist yet.
+    """The keys in one file, which need not exist yet, and those that the server was given.
 
     Raises
     ------
@@ -69,8 +84,9 @@ class KeyRing:
         If it cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, given: tuple[Key, ...] = ()) -> None:
         self.path = path
+        self._given = {key.id: key for key in given}
         self._by_id: Mapping[str, Key] = {}
         self._stamp: tuple[int, int, int] | None = None
         self._looked = 0.0
@@ -102,7 +118,7 @@ class KeyRing:
         written = _KEY.fullmatch(presented)
         if written is None:
             return None
-        key = self._by_id.get(written[1])
+        key = self._given.get(written[1]) or self._by_id.get(written[1])
         digest = _digest(presented)
         # Compared also where there is no such id, so that the time taken tells nothing.
         equal = hmac.compare_digest(digest, key.sha256 if key is not None else "0" * 64)
@@ -112,7 +128,7 @@ class KeyRing:
         """Return how many keys hold."""
         self._refresh()
         now = datetime.now(UTC)
-        return sum(key.holds(now) for key in self._by_id.values())
+        return sum(key.holds(now) for key in {**self._by_id, **self._given}.values())
 
     # --- for administrators ----------------------------------------------------------------
 

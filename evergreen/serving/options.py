@@ -36,6 +36,7 @@ class ServerOptions:
     memory: Path | None = None  # see `evergreen.serving.watcher.Watcher`
     require_keys: bool = False  # also where this machine alone can reach the server
     keys: Path | None = None  # file of the API keys; None: the one in the state folder
+    given_key: str | None = field(default=None, repr=False)  # holds beside those of the file
     settings: ServingConfig = field(default_factory=ServingConfig)
     home: Home = field(default_factory=Home.locate)
 

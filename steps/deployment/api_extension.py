@@ -43,6 +43,7 @@ def host_contract_api(
             model=model,
             registry=open_registry().tracking_uri,
             host=app_runner.settings.uvicorn_host,
+            given_key=app_runner.deployment.auth_key,  # asked for where others reach the host
             memory=remembered,
             settings=ServingConfig.model_validate(settings),
             home=state,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from zenml import step
@@ -60,11 +61,7 @@ def verify_bundle(champion: Champion) -> Annotated[Release, "release"]:
         If it cannot be fetched.
     """
     announce("Verify the bundle")
-    folder = bundle_folder(
-        open_reader(open_registry().tracking_uri),
-        Located(champion.name, champion.version, champion.source),
-        Home.locate().root / "serving" / "bundles",
-    )
+    folder = fetch_bundle(champion)
     title = f"The bundle of version {champion.version} of {champion.name!r} ({champion.source})"
     bundle = open_bundle(folder, title)
     if bundle.manifest.use_case != champion.name:
@@ -76,6 +73,16 @@ def verify_bundle(champion: Champion) -> Annotated[Release, "release"]:
         name=champion.name,
         version=champion.version,
         folder=str(folder),
+        source=champion.source,
         runtime=bundle.manifest.runtime,
         replay=replay,
+    )
+
+
+def fetch_bundle(champion: Champion | Release) -> Path:
+    """Return a folder with a version's files on this machine. Raises as `bundle_folder` does."""
+    return bundle_folder(
+        open_reader(open_registry().tracking_uri),
+        Located(champion.name, champion.version, champion.source),
+        Home.locate().root / "serving" / "bundles",
     )

@@ -30,9 +30,11 @@ def predict_row(model: str, row: dict[str, Any]) -> Annotated[dict[str, Any], "a
     RefusedError
         If it refuses the row.
     """
-    url = Client().get_deployment(deployment_name(model)).url
+    deployment = Client().get_deployment(deployment_name(model))
+    url, key = deployment.url, deployment.auth_key
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        response = httpx.post(f"{url}/predict", json=row, timeout=30)
+        response = httpx.post(f"{url}/predict", json=row, headers=headers, timeout=30)
     except httpx.HTTPError as error:
         raise UnreachableError(f"The API at {url} does not answer: {error}") from error
     if response.status_code != 200:

@@ -125,7 +125,20 @@ def _restored(target: Target, deployments: Sequence[Deployment]) -> ServerState:
                 return target.restore(deployment)
             except EvergreenError as problem:
                 announce(f"{target.title} could not be brought back: {problem}")
-    return target.status()
+                return _found(target, deployment.after)
+    return _found(target, None)
+
+
+def _found(target: Target, last: ServerState | None) -> ServerState:
+    """Return what a target serves; where that cannot be learnt, that nothing is known to serve."""
+    try:
+        return target.status()
+    except EvergreenError as problem:
+        announce(f"{target.title} cannot be looked at: {problem}")
+        unknown = last or ServerState(
+            kind="deployer", flavor="", component="", title=target.title, condition="stale"
+        )
+        return unknown.model_copy(update={"condition": "stale", "detail": str(problem)})
 
 
 def _note_failure(

@@ -25,7 +25,7 @@ from steps.deployment.champion import resolve_champion, verify_bundle
 from steps.deployment.record import record_deployment
 from steps.deployment.rollout import deploy_everywhere
 from steps.deployment.targets import open_log
-from steps.deployment.targets.contract_api import LOOKING, OTHER_ARMS, SWAPPING
+from steps.deployment.targets.hosted_api import LOOKING, OTHER_ARMS, SWAPPING
 from steps.deployment.verification import golden_rows, smoke_test
 
 KEY_VARIABLE: Final = "EVERGREEN_API_KEY"

@@ -18,6 +18,7 @@ from evergreen.promotion.bundle import open_bundle
 from evergreen.provenance import current_user
 from evergreen.values import Value
 from steps.announcements import announce
+from steps.deployment.champion import fetch_bundle
 from steps.deployment.rollout import Rollout, taking_back
 from steps.deployment.targets import Target, find_targets, open_log
 
@@ -30,9 +31,11 @@ class SmokeTest(Value):
 
 
 def golden_rows(release: Release) -> GoldenRows:
-    """Return the golden rows of a release."""
-    bundle = open_bundle(release.folder)
-    return GoldenRows.read(Path(release.folder), bundle.contract)
+    """Return the golden rows of a release, which another machine may have verified."""
+    folder = Path(release.folder)
+    if not folder.is_dir():
+        folder = fetch_bundle(release)
+    return GoldenRows.read(folder, open_bundle(folder).contract)
 
 
 @contextmanager
@@ -70,8 +73,10 @@ def smoke_test(rollout: Rollout, release: Release) -> Annotated[SmokeTest, "smok
     answers: dict[str, Columns] = {}
     with or_back(rollout, release) as targets:
         for target in targets:
-            announce(f"Ask {target.title} for the golden rows")
             state = rollout.of(target).after
+            if state.condition == "rendered":  # nobody serves it, and the state says why
+                continue
+            announce(f"Ask {target.title} for the golden rows")
             found = target.ask(state, golden)
             answers[target.title] = found.columns
             known = state.version
@@ -97,6 +102,8 @@ def require_agreement(answers: dict[str, Columns], golden: GoldenRows) -> str:
         if not replay.passed:
             raise RefusedError(f"{pair} do not agree: {replay.message}")
     rows = len(golden.rows)
+    if not answers:
+        return "no server answers yet, so none was asked"
     if not replays:
         return f"one server, {rows} golden rows"
     return f"{len(answers)} servers agree on {rows} golden rows"

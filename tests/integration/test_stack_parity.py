@@ -17,6 +17,7 @@ from evergreen.monitoring.turns import RetrainRequest
 from evergreen.resources import StepName
 from evergreen.use_case import load_use_case
 from pipelines import elsewhere
+from pipelines.placement import invocations, resources_of
 from stacks.apply import apply
 from stacks.spec import read_stack
 from tests.support.command_line import ROOT
@@ -93,12 +94,26 @@ def same_steps(compiled):
     assert {"local", "docker", "kubernetes"} <= set(STACKS)
     known = set()
     for name in pipelines():
-        steps = {stack: set(compiled(name, stack)) for stack in STACKS}
+        steps = {stack: gathered(compiled(name, stack)) for stack in STACKS}
         assert steps["local"]
         assert all(found == steps["local"] for found in steps.values()), (name, steps)
         known |= steps["local"]
     # What the section `resources` takes for a step is one.
     assert set(get_args(StepName)) == known
+
+
+def gathered(steps):
+    """The steps, those of a search that is spread over pods as the one that they stand for."""
+    names = set(steps)
+    spread = {name for name in names if resources_of(name) == "search_candidates"} - {
+        "search_candidates"
+    }
+    if not spread:
+        return names
+    # Every candidate has its step, and what comes after waits for all of them.
+    assert spread == set(invocations(USE_CASE, "search_candidates")) - {"search_candidates"}
+    assert set(steps["rank_candidates"].spec.upstream_steps) >= spread
+    return names - spread - {"rank_candidates"} | {"search_candidates"}
 
 
 def image_and_resources(compiled):
@@ -115,7 +130,8 @@ def image_and_resources(compiled):
         settings = Client().active_stack.orchestrator.get_settings(step)
         pod = settings.pod_settings.model_dump()
         assert pod["container_security_context"]["runAsNonRoot"] is True, name
-        if name == "search_candidates":
+        assert name != "search_candidates"  # on Kubernetes each candidate has a pod
+        if resources_of(name) == "search_candidates":
             assert pod["resources"] == {"requests": {"cpu": "2", "memory": "1Gi"}}
             assert pod["node_selectors"] == {"pool": "training"}
         else:

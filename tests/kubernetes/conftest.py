@@ -23,7 +23,7 @@ from tests.support.s3 import running_s3
 from tests.support.zenml_server import running_zenml
 
 NEEDED = ("KUBECONFIG", "TEST_CLUSTER_CONTEXT", "TEST_CLUSTER_REGISTRY", "TEST_CLUSTER_HOST_IP")
-NAMESPACE = "evergreen-pipelines"
+NAMESPACE = os.environ.get("TEST_CLUSTER_NAMESPACE", "evergreen-pipelines")
 ZENML = str(Path(sys.executable).with_name("zenml"))
 
 

@@ -82,16 +82,23 @@ class Answers:
 
 
 @contextmanager
-def asking(port: int, row: Mapping[str, Any], clients: int = 2) -> Iterator[Answers]:
-    """Ask all the while that the block takes."""
+def asking(
+    port: int,
+    row: Mapping[str, Any],
+    clients: int = 2,
+    host: str = "127.0.0.1",
+    pause: float = 0.002,
+    **more: str,
+) -> Iterator[Answers]:
+    """Ask all the while that the block takes; ``more`` are headers."""
     answers, stopping, body = Answers(), threading.Event(), json.dumps(row)
+    headers = {"content-type": "application/json", **more}
 
     def ask() -> None:
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-            while not stopping.wait(0.002):
+        with closing(http.client.HTTPConnection(host, port, timeout=30)) as connection:
+            while not stopping.wait(pause):
                 began = time.monotonic()
                 try:
-                    headers = {"content-type": "application/json"}
                     connection.request("POST", "/predict", body, headers)
                     answer = connection.getresponse()
                     version = json.loads(answer.read()).get("model_version")

@@ -26,10 +26,24 @@ def _local(component: Any, place: Place) -> Target:
     return HostedApi(component, place)
 
 
+def _kubernetes(component: Any, place: Place) -> Target:
+    from steps.deployment.targets.kubernetes_api import ClusterApi
+
+    return ClusterApi(component, place)
+
+
+def _seldon(component: Any, place: Place) -> Target:
+    from steps.deployment.targets.seldon import SeldonServer
+
+    return SeldonServer(component, place)
+
+
 # Kind of component, flavor: what makes the target of such a component.
 TARGETS: Final[dict[tuple[str, str], Callable[[Any, Place], Target]]] = {
     ("model_deployer", "mlflow"): _mlflow,
+    ("model_deployer", "seldon"): _seldon,
     ("deployer", "local"): _local,
+    ("deployer", "kubernetes"): _kubernetes,
 }
 
 

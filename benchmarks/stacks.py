@@ -1,0 +1,180 @@
+"""What a cluster adds to a training: seconds per step, on this machine and as pods.
+
+    python benchmarks/stacks.py [--config configs/wine.yaml | --rows 1000000] [--stack kubernetes]
+
+Both runs start from the same table with nothing cached, one after the other; the local one in a
+state folder of its own. ``--rows`` makes a table of ten columns and puts it where both can read
+it (below EVERGREEN_S3_PATH). It needs the environment of docs/kubernetes.md, a stack that was
+applied, and a cluster to look at its pods.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).resolve().parents[1]
+OWN = ("ZENML_", "EVERGREEN_", "MLFLOW_")  # what the local run must not see
+LARGE = """\
+name: million
+task: classification
+data: {{source: "{address}", target: label}}
+training: {{candidates: [logistic_regression, xgboost], trials: 3}}
+"""
+TIMES = """
+import json, sys
+from zenml.client import Client
+run = Client().get_pipeline_run(sys.argv[1])
+steps = Client().list_run_steps(pipeline_run_id=run.id, size=100, hydrate=True)
+print(json.dumps({"run": str(run.id), "steps": [
+    [step.name, step.start_time.timestamp(), step.end_time.timestamp()] for step in steps
+]}))
+"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """When a step ran, and the pod around it (POSIX times)."""
+
+    name: str
+    start: float
+    end: float
+    created: float | None = None  # the pod
+    began: float | None = None  # its container
+    gone: float | None = None  # its container
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config", default="configs/wine.yaml")
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--stack", default="kubernetes")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        config = large_table(options.rows, Path(folder)) if options.rows else options.config
+        here, there = local_environment(Path(folder)), dict(os.environ)
+        train(config, there, "--stack", options.stack, warm=True)
+        local, local_seconds, local_steps = train(config, here)
+        remote, remote_seconds, remote_steps = train(config, there, "--stack", options.stack)
+    if local["metrics"] != remote["metrics"]:
+        raise SystemExit(f"The models differ: {local['metrics']} and {remote['metrics']}")
+    report(local_steps, remote_steps, local_seconds, remote_seconds)
+
+
+def large_table(rows: int, folder: Path) -> str:
+    """Write a table whose target a model can learn; return the use case's file."""
+    from pyarrow import fs
+
+    rng = np.random.default_rng(7)
+    columns = {f"x{at}": rng.normal(size=rows) for at in range(10)}
+    logit = columns["x0"] - 0.8 * columns["x1"] + 0.5 * columns["x2"] * columns["x3"]
+    chance = 1 / (1 + np.exp(-logit))
+    columns["label"] = np.where(rng.random(rows) < chance, "yes", "no")
+    address = f"{os.environ['EVERGREEN_S3_PATH']}/tables/{rows}.parquet"
+    store, path = fs.FileSystem.from_uri(address)
+    pq.write_table(pa.table(columns), path, filesystem=store)
+    config = folder / "million.yaml"
+    config.write_text(LARGE.format(address=address), encoding="utf-8")
+    return str(config)
+
+
+def local_environment(folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
+    (folder / "repository").mkdir()
+    return {
+        **kept,
+        "EVERGREEN_HOME": str(folder / "evergreen"),
+        "ZENML_CONFIG_PATH": str(folder / "zenml"),
+        "ZENML_REPOSITORY_PATH": str(folder / "repository"),
+    }
+
+
+def train(
+    config: str, environment: dict[str, str], *options: str, warm: bool = False
+) -> tuple[dict, float, list[Step]]:
+    """Train and return what the command printed, its seconds, and the times of its steps.
+
+    ``warm`` only brings image and node to where later runs find them.
+    """
+    command = [sys.executable, "run.py", "--pipeline", "train", "--config", config, "--json"]
+    if warm:
+        command += ["--set", "training.candidates=[decision_tree]", "--set", "training.trials=1"]
+    else:
+        command += ["--no-cache"]
+    begun = time.perf_counter()
+    outcome = json.loads(_run([*command, *options], environment))
+    seconds = time.perf_counter() - begun
+    told = json.loads(_run([sys.executable, "-c", TIMES, outcome["zenml_run"]], environment))
+    pods = {} if not options else pods_of(told["run"])
+    steps = [Step(name, start, end, *pods.get(name, ())) for name, start, end in told["steps"]]
+    return outcome, seconds, sorted(steps, key=lambda step: step.start)
+
+
+def _run(command: list[str], environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
+    return done.stdout
+
+
+def pods_of(run: str) -> dict[str, tuple[float, float, float]]:
+    """Return when each step's pod was created, and when its container began and was gone."""
+    namespace = os.environ.get("KUBERNETES_NAMESPACE", "evergreen-runs")
+    words = ["kubectl", "-n", namespace, "get", "pods", "-l", f"run_id={run}", "-o", "json"]
+    found = {}
+    for pod in json.loads(_run(words, dict(os.environ)))["items"]:
+        name = pod["metadata"]["labels"].get("step_name", "").replace("-", "_")
+        ended = pod["status"]["containerStatuses"][0]["state"].get("terminated")
+        if ended:
+            stamps = (pod["metadata"]["creationTimestamp"], ended["startedAt"], ended["finishedAt"])
+            found[name] = tuple(datetime.fromisoformat(each).timestamp() for each in stamps)
+    return found
+
+
+def report(
+    local: list[Step], remote: list[Step], local_seconds: float, remote_seconds: float
+) -> None:
+    """Print the table, in Markdown."""
+    here = {step.name: step.end - step.start for step in local}
+    print("| step | local | as a pod | pod placed | Python and ZenML | pod ended |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    rows = []
+    for step in remote:
+        if step.created is None or step.began is None or step.gone is None:
+            continue
+        rows.append(
+            (
+                here.get(step.name, 0.0),
+                step.end - step.start,
+                step.began - step.created,
+                step.start - step.began,
+                step.gone - step.end,
+            )
+        )
+        print(f"| `{step.name}` | " + " | ".join(f"{value:.1f}" for value in rows[-1]) + " |")
+    sums = [sum(column) for column in zip(*rows, strict=True)]
+    print("| together | " + " | ".join(f"{value:.1f}" for value in sums) + " |")
+    added = (remote_seconds - local_seconds) / len(rows)
+    print(
+        f"\nThe command: {local_seconds:.1f} s here, {remote_seconds:.1f} s on the cluster, which "
+        f"adds {added:.1f} s per step; {remote[0].start - (remote[0].created or 0):.1f} s from the "
+        "first pod's creation to its step."
+    )
+
+
+if __name__ == "__main__":
+    main()
