@@ -38,7 +38,8 @@ def host_ip() -> str:
 @pytest.fixture(scope="session")
 def pipelines_namespace(host_ip) -> Iterator[str]:
     """Make a namespace of our own with the accounts that the stack names, and no wider rights."""
-    kubectl("create", "namespace", NAMESPACE, check=False)
+    kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")  # an earlier run's
+    kubectl("create", "namespace", NAMESPACE)
     accounts = ROOT / "deploy" / "kubernetes" / "base" / "runs.yaml"
     ours = accounts.read_text(encoding="utf-8").replace("evergreen-runs", NAMESPACE)
     kubectl("apply", "--filename", "-", stdin=ours)
