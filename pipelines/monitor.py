@@ -8,8 +8,15 @@ from zenml import pipeline
 from zenml.enums import ExecutionMode
 
 from evergreen.config import UseCase
-from pipelines.placement import Placement
-from steps.monitoring.window import decide_window, find_champion, observe_window
+from pipelines.placement import Placement, part_steps
+from steps.monitoring.window import (
+    count_part,
+    decide_window,
+    find_champion,
+    judge_parts,
+    observe_window,
+    plan_window,
+)
 
 
 @pipeline(
@@ -28,6 +35,15 @@ def judge_newest_window(use_case: UseCase, seconds: float | None = None) -> Any:
     """Observe a window of the champion's, decide, and return it as pipelines pass it on."""
     at = Placement(use_case)
     model = at(find_champion)(use_case)
-    observed, figures = at(observe_window)(model, use_case, seconds)
+    if use_case.monitoring.partitions == 1:
+        observed, figures = at(observe_window)(model, use_case, seconds)
+    else:
+        plan = at(plan_window)(model, use_case, seconds)
+        count = at.apart(count_part, "observe_window")
+        counted = [
+            count(model, plan, use_case, number, id=name)
+            for number, name in enumerate(part_steps(use_case))
+        ]
+        observed, figures = at(judge_parts)(counted, model, plan, use_case)
     window, _ = at(decide_window)(observed, figures, use_case)
     return window

@@ -86,6 +86,8 @@ def invocations(use_case: UseCase, name: str) -> tuple[str, ...]:
     """Return under which names a step may run: as one, or as one per candidate or partition."""
     if name == "score_table":
         return (name, *partition_steps(use_case))
+    if name == "observe_window":
+        return (name, *part_steps(use_case))
     if name != "search_candidates":
         return (name,)
     from evergreen.training.search import alone  # takes long to import, and few need it
@@ -97,6 +99,8 @@ def resources_of(invocation: str) -> str:
     """Return the name under which ``resources.steps`` tells of a step."""
     if invocation.startswith(candidate_step("")):
         return "search_candidates"
+    if invocation.startswith("count_part_"):
+        return "observe_window"
     return "score_table" if invocation.startswith("score_partition_") else invocation
 
 
@@ -104,6 +108,12 @@ def partition_steps(use_case: UseCase) -> tuple[str, ...]:
     """Return the names of the steps that score a part of a table each."""
     of = use_case.batch.partitions
     return tuple(f"score_partition_{number}" for number in range(1, of + 1)) if of > 1 else ()
+
+
+def part_steps(use_case: UseCase) -> tuple[str, ...]:
+    """Return the names of the steps that count a part of a window each."""
+    of = use_case.monitoring.partitions
+    return tuple(f"count_part_{number}" for number in range(1, of + 1)) if of > 1 else ()
 
 
 def candidate_step(candidate: str) -> str:

@@ -18,6 +18,7 @@ from zenml.metadata.metadata_types import MetadataType
 
 from evergreen.batch.parts import ScoredPart
 from evergreen.data.dataset import Dataset
+from evergreen.monitoring.parts import CountedPart
 from evergreen.promotion.bundle import Bundle, open_bundle
 from evergreen.promotion.serialization import load_model, save_model
 
@@ -126,23 +127,24 @@ class BundleMaterializer(_FileMaterializer):
         return hashlib.sha256((data.folder / "manifest.json").read_bytes()).hexdigest()
 
 
-class ScoredPartMaterializer(_FileMaterializer):
-    """A scored part of a table: a folder of Parquet files."""
+class PartMaterializer(_FileMaterializer):
+    """A part of a table, scored or counted: a folder of files."""
 
-    ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (ScoredPart,)
+    ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (ScoredPart, CountedPart)
     ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
 
-    def load(self, data_type: type[Any]) -> ScoredPart:
+    def load(self, data_type: type[Any]) -> ScoredPart | CountedPart:
         """Return the part, copied only where the store is remote."""
+        kind: type[ScoredPart | CountedPart] = data_type
         stored = Path(self.uri)
         if stored.exists():
-            return ScoredPart(stored)
+            return kind(stored)
         folder = Path(tempfile.mkdtemp(prefix="evergreen-"))
         for name in self.artifact_store.listdir(self.uri):
             self._download(f"{self.uri}/{name!s}", folder / str(name))
-        return ScoredPart(folder)
+        return kind(folder)
 
-    def save(self, data: ScoredPart) -> None:
+    def save(self, data: ScoredPart | CountedPart) -> None:
         """Copy the files into the artifact store."""
         for path in sorted(data.folder.iterdir()):
             self._upload(path, path.name)

@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from evergreen.data.contract import Contract
 from evergreen.errors import InputError
+from evergreen.monitoring.counted import Reference
 from evergreen.monitoring.history import LOOK_BACK, MonitoredWindow, MonitoringHistory
 from evergreen.monitoring.profile import Profile, make_profile
 from evergreen.monitoring.settings import MonitoringConfig
-from evergreen.monitoring.window_check import Reference
 from evergreen.serving.prediction_history import PredictionHistory
 from evergreen.serving.prediction_history import Window as LoggedRows
 from evergreen.training.predictions import Predictions

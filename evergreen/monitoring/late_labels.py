@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
+from evergreen.monitoring.counted import Reference
 from evergreen.monitoring.counts import LossSums
 from evergreen.monitoring.decision import WindowLoss
 from evergreen.monitoring.history import LOOK_BACK, MonitoredWindow, MonitoringHistory
-from evergreen.monitoring.window_check import Reference
 from evergreen.monitoring.window_source import outputs_of
 from evergreen.serving.prediction_history import PredictionHistory
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from evergreen.config import UseCase
 from evergreen.monitoring.accepted import reference_in_force
+from evergreen.monitoring.counted import Reference, count_window
 from evergreen.monitoring.decision import decide
 from evergreen.monitoring.evidently_report import EvidentlyFigures, draw_report, forget_old_pages
 from evergreen.monitoring.history import (
@@ -18,8 +22,8 @@ from evergreen.monitoring.history import (
 )
 from evergreen.monitoring.late_labels import take_late_labels
 from evergreen.monitoring.reference import comparison_of
-from evergreen.monitoring.window_check import CheckedWindow, Reference, check_log, check_table
-from evergreen.monitoring.window_source import LogRows, TableRows, next_span
+from evergreen.monitoring.window_check import CheckedWindow, check_log, check_table
+from evergreen.monitoring.window_source import LogRows, Span, TableRows, next_span
 from evergreen.paths import Home
 from evergreen.promotion.bundle import open_bundle
 from evergreen.serving.log_tables import shown
@@ -49,25 +53,75 @@ def observe(
     UnreachableError
         If log, history or source do not answer.
     """
-    found = open_bundle(bundle)
-    reference = Reference(version, found.contract, found.profile)
-    comparison_of(found.profile)  # an old one is refused before anything is read
+    started = time.monotonic()
+    reference = reference_of(bundle, version)
     if use_case.monitoring.source is not None:
-        runtime = load_runtime(bundle, version)
-        table = TableRows(use_case.monitoring.source, runtime, use_case.serving)
-        return check_table(table, reference, use_case)
+        counted = count_window(table_rows(use_case, bundle, version), reference, use_case)
+        return timed(check_table(counted, reference, use_case), started)
+    with log_in_use(use_case, reference, home) as (log, history):
+        moment = now or datetime.now(UTC)
+        reference, span = span_to_judge(use_case, reference, log, history, asked, moment)
+        rows = log_rows(use_case, log, reference, home, span)
+        counted = count_window(rows, reference, use_case)
+        return timed(check_log(counted, rows, span, reference, use_case), started)
+
+
+def reference_of(bundle: Path, version: str) -> Reference:
+    """Return the reference that is in a bundle; an old one is refused before anything is read."""
+    found = open_bundle(bundle)
+    comparison_of(found.profile)
+    return Reference(version, found.contract, found.profile)
+
+
+def table_rows(use_case: UseCase, bundle: Path, version: str) -> TableRows:
+    """Return the rows of ``monitoring.source``, which the model of the bundle predicts."""
+    source = use_case.monitoring.source
+    assert source is not None
+    return TableRows(source, load_runtime(bundle, version), use_case.serving)
+
+
+@contextmanager
+def log_in_use(
+    use_case: UseCase, reference: Reference, home: Home
+) -> Iterator[tuple[PredictionHistory, MonitoringHistory]]:
+    """Open the prediction log, and what was judged of it."""
     url = ServerOptions(settings=use_case.serving, home=home).log_url
     with (
-        closing(PredictionHistory(url, found.contract)) as log,
+        closing(PredictionHistory(url, reference.contract)) as log,
         closing(MonitoringHistory(home.database_url)) as history,
     ):
-        take_late_labels(history, log, reference)
-        reference = reference_in_force(reference, history, log, use_case.monitoring)
-        before = history.windows(use_case.name, LOOK_BACK)
-        moment = now or datetime.now(UTC)
-        span = next_span(use_case.monitoring.window, before, version, moment, asked)
-        rows = LogRows(log, use_case.serving, f"prediction log {shown(url)}", version, span)
-        return check_log(rows, span, reference, use_case)
+        yield log, history
+
+
+def span_to_judge(
+    use_case: UseCase,
+    reference: Reference,
+    log: PredictionHistory,
+    history: MonitoringHistory,
+    asked: timedelta | None,
+    now: datetime,
+) -> tuple[Reference, Span]:
+    """Take late labels; return the reference in force, and what of the log comes next."""
+    take_late_labels(history, log, reference)
+    reference = reference_in_force(reference, history, log, use_case.monitoring)
+    before = history.windows(use_case.name, LOOK_BACK)
+    span = next_span(use_case.monitoring.window, before, reference.version, now, asked)
+    return reference, span
+
+
+def log_rows(
+    use_case: UseCase, log: PredictionHistory, reference: Reference, home: Home, span: Span
+) -> LogRows:
+    """Return the logged predictions of the reference's version within a span."""
+    url = ServerOptions(settings=use_case.serving, home=home).log_url
+    place = f"prediction log {shown(url)}"
+    return LogRows(log, use_case.serving, place, reference.version, span)
+
+
+def timed(checked: CheckedWindow, started: float) -> CheckedWindow:
+    """Return a checked window with the seconds since a moment of the monotonic clock."""
+    seconds = time.monotonic() - started
+    return replace(checked, observed=checked.observed.model_copy(update={"seconds": seconds}))
 
 
 def draw(checked: CheckedWindow, folder: Path) -> EvidentlyFigures:

@@ -57,15 +57,28 @@ class Segments:
         for group in self._groups:
             group.add(plain)
 
-    def verdicts(self) -> tuple[SegmentVerdict, ...]:
-        """Judge every group. Together they raise no more false alarms than one window does."""
+    def profiles(self) -> tuple[WindowProfile, ...]:
+        """Return what was counted of each group."""
+        return tuple(group.profile for group in self._groups)
+
+    def verdicts(
+        self, profiles: tuple[WindowProfile, ...] | None = None
+    ) -> tuple[SegmentVerdict, ...]:
+        """Judge every group. Together they raise no more false alarms than one window does.
+
+        ``profiles`` are what was counted elsewhere, instead of here.
+        """
+        counted = self.profiles() if profiles is None else profiles
         levels = self._config.levels
         many = max(1, len(self._groups))
         shared = {name: getattr(levels, name) / many for name in type(levels).model_fields}
         ignored = (*self._config.ignore, *self._config.segments)
         update: dict[str, Any] = {"levels": levels.model_copy(update=shared), "ignore": ignored}
         config = self._config.model_copy(update=update)
-        return tuple(group.verdict(config) for group in self._groups)
+        return tuple(
+            group.verdict(profile, config)
+            for group, profile in zip(self._groups, counted, strict=True)
+        )
 
 
 class _Group:
@@ -73,7 +86,7 @@ class _Group:
         self._column, self._value, self._code = column, value, code
         self._reference = reference
         self._counter = WindowCounter(reference)
-        self._profile: WindowProfile = self._counter.empty()
+        self.profile: WindowProfile = self._counter.empty()
         own = next(c for c in comparison_of(reference).columns if c.name == column)
         self._encoder = ColumnEncoder(own)
 
@@ -84,10 +97,10 @@ class _Group:
         rows = np.flatnonzero(codes == self._code)
         if len(rows):
             part = pa.Table.from_batches([batch]).take(pa.array(rows))
-            self._profile = self._profile.merge(self._counter.count([part]))
+            self.profile = self.profile.merge(self._counter.count([part]))
 
-    def verdict(self, config: MonitoringConfig) -> SegmentVerdict:
-        found = judge_window(self._reference, self._profile, config)
+    def verdict(self, profile: WindowProfile, config: MonitoringConfig) -> SegmentVerdict:
+        found = judge_window(self._reference, profile, config)
         return SegmentVerdict(
             column=self._column,
             value=self._value,

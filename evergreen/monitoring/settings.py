@@ -114,6 +114,9 @@ class MonitoringConfig(Value):
         | None
     ) = Field(None, description="A table to judge, as data.source. Default: the prediction log.")
     window: WindowConfig = Field(WindowConfig(), description="What a check looks at.")
+    partitions: Rows = Field(
+        1, le=1000, description="Parts of a window that are counted by steps of their own."
+    )
     levels: LevelConfig = Field(LevelConfig(), description="How rare false alarms are.")
     effects: EffectConfig = Field(EffectConfig(), description="What is too small to matter.")
     ignore: tuple[str, ...] = Field((), description="Columns that are not compared.")

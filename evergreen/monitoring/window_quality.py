@@ -14,6 +14,7 @@ from evergreen.data.quality_config import QualityConfig
 from evergreen.monitoring.history import QualityFinding
 from evergreen.serving.parsing.fields import MISSING, OUT_OF_RANGE, UNKNOWN_CATEGORY
 
+Broken = Counter[tuple[str, str]]  # rows by check and column
 SERIOUS: Final = 0.01  # share of rows; broken promises in fewer are shown, and alarm nobody
 _CHECKS: Final = {OUT_OF_RANGE: "ranges", UNKNOWN_CATEGORY: "categories", MISSING: "nulls"}
 _WORDS: Final = {
@@ -28,10 +29,9 @@ _WORDS: Final = {
 class QualityTally:
     """Counts broken promises piece by piece."""
 
-    def __init__(self, contract: Contract, quality: QualityConfig) -> None:
+    def __init__(self, contract: Contract) -> None:
         self._columns = {column.name: column for column in contract.features}
-        self._quality = quality
-        self._broken: Counter[tuple[str, str]] = Counter()
+        self.broken: Broken = Counter()
         self.unfit: Counter[str] = Counter()  # rows by column that cannot be read
 
     def add(self, columns: Mapping[str, ReadColumn]) -> None:
@@ -40,35 +40,39 @@ class QualityTally:
             infinite = 0
             if read.unfit and read.values.dtype == np.float64:
                 infinite = int(np.isinf(read.values).sum())
-            self._broken["infinities", name] += infinite
+            self.broken["infinities", name] += infinite
             unfit = len(read.unfit) - infinite
             self.unfit[name] += unfit
-            self._broken["types", name] += unfit
+            self.broken["types", name] += unfit
             for breach in read.breaches:
                 check = _CHECKS.get(breach.name)
                 if check is not None and _promised(self._columns[name], check):
-                    self._broken[check, name] += int(breach.rows.sum())
+                    self.broken[check, name] += int(breach.rows.sum())
 
-    def findings(self, rows: int) -> tuple[QualityFinding, ...]:
-        """Return what is broken in a window of so many rows, the gravest first."""
-        found = []
-        for (check, name), count in self._broken.items():
-            severity = getattr(self._quality, check).severity
-            if not count or severity == "off":
-                continue
-            words = _WORDS[check].format(type=self._columns[name].type)
-            found.append(
-                QualityFinding(
-                    check=check,
-                    column=name,
-                    severity=severity,
-                    rows=count,
-                    share=count / rows,
-                    reason=f"{name}: {count} of {rows} values ({count / rows:.1%}) {words}",
-                )
+
+def findings(
+    broken: Broken, contract: Contract, quality: QualityConfig, rows: int
+) -> tuple[QualityFinding, ...]:
+    """Return what is broken in a window of so many rows, the gravest first."""
+    columns = {column.name: column for column in contract.features}
+    found = []
+    for (check, name), count in broken.items():
+        severity = getattr(quality, check).severity
+        if not count or severity == "off":
+            continue
+        words = _WORDS[check].format(type=columns[name].type)
+        found.append(
+            QualityFinding(
+                check=check,
+                column=name,
+                severity=severity,
+                rows=count,
+                share=count / rows,
+                reason=f"{name}: {count} of {rows} values ({count / rows:.1%}) {words}",
             )
-        order = {"error": 0, "warning": 1, "info": 2}
-        return tuple(sorted(found, key=lambda one: (order[one.severity], -one.share)))
+        )
+    order = {"error": 0, "warning": 1, "info": 2}
+    return tuple(sorted(found, key=lambda one: (order[one.severity], -one.share)))
 
 
 def is_serious(finding: QualityFinding) -> bool:

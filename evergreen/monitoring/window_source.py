@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -58,6 +59,7 @@ class WindowRows(Protocol):
     place: str  # in words, without secrets
     redacted: set[str]  # columns whose values were not kept
     unknown: tuple[str, ...]  # columns that training did not know
+    content: str | None  # digest by which the same rows are known again, where anything tells
 
     def pieces(self) -> Iterator[Piece]:
         """Yield the rows, in any order."""
@@ -128,6 +130,7 @@ class LogRows:
         self.place = place
         self.redacted: set[str] = set()
         self.unknown: tuple[str, ...] = ()
+        self.content: str | None = None
         self._history, self._version, self._span = history, version, span
         self._fields = TableReader(history.contract, settings).fields
 
@@ -190,11 +193,13 @@ class TableRows:
     """The rows of a table from any source; the model predicts them, where they have its columns.
 
     ``content`` is a digest by which the same table is known again, None where nothing tells.
+    ``part`` is which part is meant (from 0), and of how many.
 
     Raises
     ------
     InputError
-        If the source holds no usable table, or one without any column that the model takes.
+        If the source holds no usable table, or one without any column that the model takes; if a
+        part is asked of a source that does not say beforehand how many rows it has.
     UnreachableError
         If the source does not answer.
     """
@@ -203,6 +208,7 @@ class TableRows:
     runtime: Runtime
     settings: ServingConfig
     environ: Mapping[str, str] | None = None
+    part: tuple[int, int] = (0, 1)
     redacted: set[str] = field(default_factory=set)
     unknown: tuple[str, ...] = ()
     content: str | None = None
@@ -232,8 +238,24 @@ class TableRows:
             extra = [c.name for c in contract.columns if c.role in ("target", "timestamp")]
             names = [one.name for one in fields]
             names += [name for name in extra if name in stream.names and name not in names]
-            for table in evenly(stream.read(names, 0), PIECE_ROWS):
+            start, pieces = self._share(stream)
+            for table in islice(evenly(stream.read(names, start), PIECE_ROWS), pieces):
                 yield self._piece(table, fields, stream)
+
+    def _share(self, stream: TableStream) -> tuple[int, int | None]:
+        """Return the first row of the part, and how many pieces it has; None: all."""
+        number, of = self.part
+        if of == 1:
+            return 0, None
+        if stream.rows is None or not stream.proven:
+            raise InputError(
+                f"monitoring.partitions: {self.place} does not say beforehand how many rows it has "
+                "and whether they stay as they are, as Parquet files do. Leave partitions out, or "
+                "judge Parquet files."
+            )
+        pieces = -(-stream.rows // PIECE_ROWS)
+        first, last = number * pieces // of, (number + 1) * pieces // of
+        return first * PIECE_ROWS, last - first
 
     def _piece(self, table: pa.Table, fields: Sequence[Field], stream: TableStream) -> Piece:
         contract = self.runtime.contract

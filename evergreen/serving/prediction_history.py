@@ -156,6 +156,30 @@ class PredictionHistory:
         with reading(self._engine, self._address) as connection:
             return 0 if connection is None else int(connection.execute(query).scalar_one())
 
+    def time_of(
+        self,
+        newer: int,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        version: str | None = None,
+    ) -> datetime | None:
+        """Return when the prediction came that so many newer ones of a time span follow.
+
+        None where there are no more than these; raises as `window` does.
+        """
+        where = self._conditions(since, until, version, None)
+        query = (
+            sa.select(seconds(PREDICTIONS.c.time, self._engine))
+            .where(*where)
+            .order_by(PREDICTIONS.c.time.desc())
+            .offset(newer)
+            .limit(1)
+        )
+        with reading(self._engine, self._address) as connection:
+            found = None if connection is None else connection.execute(query).scalar()
+        return None if found is None else datetime.fromtimestamp(float(found), UTC)
+
     def close(self) -> None:
         """Give the database's connections back."""
         self._engine.dispose()

@@ -19,7 +19,7 @@ from evergreen.serving.registry_reader import Located, locate, open_registry
 from evergreen.serving.runtime import load_runtime
 from evergreen.values import Value
 from steps.announcements import announce
-from steps.materializers import ScoredPartMaterializer
+from steps.materializers import PartMaterializer
 from steps.workspace import scratch_file
 
 
@@ -61,7 +61,7 @@ def score_table(model: ScoringModel, use_case: UseCase) -> Annotated[BatchResult
 @step(
     enable_cache=False,
     enable_artifact_visualization=False,
-    output_materializers=ScoredPartMaterializer,
+    output_materializers=PartMaterializer,
 )
 def score_partition(
     model: ScoringModel, use_case: UseCase, number: int

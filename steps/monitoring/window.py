@@ -10,10 +10,13 @@ from zenml import log_metadata, step
 from zenml.types import HTMLString
 
 from evergreen.config import UseCase
+from evergreen.monitoring import parts
 from evergreen.monitoring.alerting import alert_of
 from evergreen.monitoring.evidently_report import EvidentlyFigures
 from evergreen.monitoring.history import MonitoredWindow, ObservedWindow
 from evergreen.monitoring.monitor import conclude, draw, observe, window_folder
+from evergreen.monitoring.parts import CountedPart, WindowPlan
+from evergreen.monitoring.window_check import CheckedWindow
 from evergreen.paths import Home
 from evergreen.reporting.monitoring.files import write_pages
 from evergreen.reporting.window_summary import window_summary
@@ -22,7 +25,8 @@ from evergreen.serving.registry_reader import Located, locate, open_registry
 from steps.alerting import tell
 from steps.announcements import announce
 from steps.batch.scoring import ScoringModel, tracking_uri
-from steps.workspace import keep_reports, run_name
+from steps.materializers import PartMaterializer
+from steps.workspace import keep_reports, run_name, scratch_file
 
 
 @step(enable_cache=False)
@@ -54,8 +58,62 @@ def observe_window(
     home = Home.locate()
     folder = champion_folder(model, home)
     announce("Judge the window")
-    asked = None if seconds is None else timedelta(seconds=seconds)
-    checked = observe(use_case, folder, model.version, home, asked=asked)
+    checked = observe(use_case, folder, model.version, home, asked=_span(seconds))
+    return _drawn(checked, use_case, home)
+
+
+@step(enable_cache=False)
+def plan_window(
+    model: ScoringModel, use_case: UseCase, seconds: float | None = None
+) -> Annotated[WindowPlan, "window_plan"]:
+    """Choose the window as `observe_window` does, and divide it into parts."""
+    home = Home.locate()
+    announce("Divide the window")
+    folder = champion_folder(model, home)
+    return parts.plan_window(use_case, folder, model.version, home, asked=_span(seconds))
+
+
+@step(
+    enable_cache=False,
+    enable_artifact_visualization=False,
+    output_materializers=PartMaterializer,
+)
+def count_part(
+    model: ScoringModel, plan: WindowPlan, use_case: UseCase, number: int
+) -> Annotated[CountedPart, "counted_part"]:
+    """Count one part of the window, the first being 0."""
+    home = Home.locate()
+    announce(f"Count part {number + 1} of {use_case.monitoring.partitions}")
+    bundle = champion_folder(model, home)
+    counted = parts.count_part(use_case, bundle, model.version, home, plan, number)
+    folder = scratch_file("part")
+    folder.mkdir()
+    return CountedPart.write(counted, folder)
+
+
+@step(enable_cache=False, enable_artifact_visualization=False)
+def judge_parts(
+    counted: list[CountedPart], model: ScoringModel, plan: WindowPlan, use_case: UseCase
+) -> tuple[
+    Annotated[ObservedWindow, "observed_window"], Annotated[EvidentlyFigures, "univariate_figures"]
+]:
+    """Judge the window whose parts were counted, and let Evidently draw a sample of its rows."""
+    home = Home.locate()
+    announce("Judge the window")
+    bundle = champion_folder(model, home)
+    read = [part.read() for part in counted]
+    checked = parts.judge_parts(use_case, bundle, model.version, home, plan, read)
+    return _drawn(checked, use_case, home)
+
+
+def _span(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
+
+
+def _drawn(
+    checked: CheckedWindow, use_case: UseCase, home: Home
+) -> tuple[ObservedWindow, EvidentlyFigures]:
+    """Draw the univariate report, where there is something to draw."""
     observed = checked.observed
     reports = window_folder(home, use_case.name, datetime.now(UTC))
     figures = EvidentlyFigures(reference_rows=0, window_rows=checked.sample.num_rows)
