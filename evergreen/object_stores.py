@@ -81,6 +81,42 @@ def local_copy(address: str, cache: Path, what: str) -> Path:
         return kept / pattern
 
 
+def exists(address: str, what: str) -> bool:
+    """Tell whether there is a file at an address; raise `UnreachableError` if nobody answers."""
+    with _speaking_of(address, what, "reached"):
+        from pyarrow import fs
+
+        store, path = fs.FileSystem.from_uri(address)
+        return bool(store.get_file_info(path).type == fs.FileType.File)
+
+
+def upload(file: Path, address: str, what: str) -> None:
+    """Copy a file of this machine to an address, where it appears whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If the bucket does not exist.
+    UnreachableError
+        If the store does not answer, or does not take it.
+    """
+    with _speaking_of(address, what, "written"):
+        from pyarrow import fs
+
+        store, path = fs.FileSystem.from_uri(address)
+        fs.copy_files(str(file), path, destination_filesystem=store)
+
+
+def remove(address: str, what: str) -> None:
+    """Delete the file at an address, if there is one; raise `UnreachableError` if that fails."""
+    with _speaking_of(address, what, "deleted"):
+        from pyarrow import fs
+
+        store, path = fs.FileSystem.from_uri(address)
+        if store.get_file_info(path).type == fs.FileType.File:
+            store.delete_file(path)
+
+
 def _without_magic(path: str) -> str:
     """Return the folders before the first one with a wildcard; the path itself has none."""
     at = min((path.find(sign) for sign in _MAGIC if sign in path), default=-1)
@@ -123,7 +159,7 @@ def _fetch(store: fs.FileSystem, files: list[Any], target: Path) -> None:
 
 
 @contextmanager
-def _speaking_of(address: str, what: str) -> Iterator[None]:
+def _speaking_of(address: str, what: str, done: str = "fetched") -> Iterator[None]:
     import pyarrow as pa
 
     try:
@@ -132,7 +168,7 @@ def _speaking_of(address: str, what: str) -> Iterator[None]:
         raise InputError(f"{what}: there is nothing at {address}: {_first_line(error)}") from error
     except (OSError, pa.ArrowException) as error:
         raise UnreachableError(
-            f"{what}: {address} cannot be fetched: {_first_line(error)}"
+            f"{what}: {address} cannot be {done}: {_first_line(error)}"
         ) from error
 
 

@@ -6,7 +6,8 @@ from zenml import pipeline
 from zenml.enums import ExecutionMode
 
 from evergreen.config import UseCase
-from steps.batch.scoring import find_model, score_table
+from pipelines.placement import partition_steps
+from steps.batch.scoring import find_model, join_partitions, score_partition, score_table
 
 
 @pipeline(
@@ -19,4 +20,11 @@ from steps.batch.scoring import find_model, score_table
 def batch(use_case: UseCase) -> None:
     """Score a whole table."""
     model = find_model(use_case)
-    score_table(model, use_case)
+    if use_case.batch.partitions == 1:
+        score_table(model, use_case)
+        return
+    parts = [
+        score_partition(model, use_case, number, id=name)
+        for number, name in enumerate(partition_steps(use_case))
+    ]
+    join_partitions(parts, model, use_case)

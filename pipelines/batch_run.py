@@ -9,13 +9,17 @@ from pathlib import Path
 
 from evergreen.batch.display import show_batch
 from evergreen.batch.outcome import BatchOutcome, BatchResult
-from evergreen.batch.settings import output_of
+from evergreen.batch.settings import CsvOutput, Output, ParquetOutput, output_of
 from evergreen.config import UseCase
+from evergreen.data.source_config import CsvSource, ParquetSource, Source
+from evergreen.errors import InputError
+from evergreen.object_stores import is_remote
 from evergreen.paths import Home
 from evergreen.terminal import LiveView
 from evergreen.use_case import load_use_case
 from pipelines import session
 from pipelines.elsewhere import carry_out
+from pipelines.pods import in_cluster
 
 
 def run_batch_scoring(options: argparse.Namespace) -> int:
@@ -63,11 +67,34 @@ def execute(
     session.prepare_tracking(use_case)
     session.mend_stale_runs(use_case, tag)
 
+    require_reachable(use_case)
     from pipelines.batch import batch
     from steps.announcements import listening
 
     with listening(view.show):
         configured = batch.with_options(run_name=run_name, enable_cache=False, tags=[tag])
         run = carry_out(configured, run_name, view, use_case)
-    result: BatchResult = run.steps["score_table"].regular_outputs["batch_result"].load()
+    last = "score_table" if use_case.batch.partitions == 1 else "join_partitions"
+    result: BatchResult = run.steps[last].regular_outputs["batch_result"].load()
     return result, stack_name
+
+
+def require_reachable(use_case: UseCase) -> None:
+    """Raise `InputError` where pods would look for files of this machine, or leave theirs there."""
+    from zenml.client import Client
+
+    if not in_cluster(Client().active_stack):
+        return
+    batch = use_case.batch
+    places: list[tuple[str, Source | Output]] = [
+        ("batch.source" if batch.source else "data.source", batch.source or use_case.data.source),
+        ("batch.output", output_of(batch, Home.locate().batch / use_case.name)),
+    ]
+    for key, place in places:
+        address = getattr(place, "path", None) or getattr(place, "url", "")
+        files = isinstance(place, CsvSource | ParquetSource | CsvOutput | ParquetOutput)
+        if (files and not is_remote(address)) or address.startswith("sqlite"):
+            raise InputError(
+                f"{key}: pods of a cluster do not reach {address}, a place of this machine. Name "
+                "one in an object store (s3://…) or in a database, or run it here: --stack local"
+            )

@@ -83,7 +83,9 @@ def own_pod(resources: ResourcesConfig, stack: Stack) -> dict[str, Any]:
 
 
 def invocations(use_case: UseCase, name: str) -> tuple[str, ...]:
-    """Return under which names a step may run: a search as one step, or as one per candidate."""
+    """Return under which names a step may run: as one, or as one per candidate or partition."""
+    if name == "score_table":
+        return (name, *partition_steps(use_case))
     if name != "search_candidates":
         return (name,)
     from evergreen.training.search import alone  # takes long to import, and few need it
@@ -93,7 +95,15 @@ def invocations(use_case: UseCase, name: str) -> tuple[str, ...]:
 
 def resources_of(invocation: str) -> str:
     """Return the name under which ``resources.steps`` tells of a step."""
-    return "search_candidates" if invocation.startswith(candidate_step("")) else invocation
+    if invocation.startswith(candidate_step("")):
+        return "search_candidates"
+    return "score_table" if invocation.startswith("score_partition_") else invocation
+
+
+def partition_steps(use_case: UseCase) -> tuple[str, ...]:
+    """Return the names of the steps that score a part of a table each."""
+    of = use_case.batch.partitions
+    return tuple(f"score_partition_{number}" for number in range(1, of + 1)) if of > 1 else ()
 
 
 def candidate_step(candidate: str) -> str:
@@ -114,28 +124,31 @@ class Placement:
         stack = Client().active_stack
         self._pods = in_dynamic_pipeline() and in_cluster(stack)
         self._common, self._steps = pod_settings(use_case.resources, stack)
+        self._account = getattr(stack.orchestrator.config, "step_pod_service_account_name", None)
 
     def __call__(self, step: BaseStep) -> BaseStep:
         """Return the step as it is to be called."""
         own = self._steps.get(step.name)
-        return step if own is None or not self._pods else _isolated(step, own)
+        return step if own is None or not self._pods else self._isolated(step, own)
 
     def apart(self, step: BaseStep, name: StepName) -> Callable[..., Any]:
         """Return how to call a step beside others, in a pod of its own; ``name``: its resources."""
         if not self._pods:
             return step
-        return _isolated(step, self._steps.get(name, self._common)).submit
+        return self._isolated(step, self._steps.get(name, self._common)).submit
 
+    def _isolated(self, step: BaseStep, settings: dict[str, Any]) -> BaseStep:
+        from zenml.config.retry_config import StepRetryConfig
+        from zenml.enums import StepRuntime
 
-def _isolated(step: BaseStep, settings: dict[str, Any]) -> BaseStep:
-    from zenml.config.retry_config import StepRetryConfig
-    from zenml.enums import StepRuntime
-
-    return step.with_options(
-        settings=settings or None,
-        runtime=StepRuntime.ISOLATED,
-        retry=StepRetryConfig(max_retries=TRIES - 1),
-    )
+        # ZenML gives them the account of the run's own pod, which may do more.
+        account = {"service_account_name": self._account} if self._account else {}
+        own = {"orchestrator": {**settings.get("orchestrator", {}), **account}}
+        return step.with_options(
+            settings=own if own["orchestrator"] else None,
+            runtime=StepRuntime.ISOLATED,
+            retry=StepRetryConfig(max_retries=TRIES - 1),
+        )
 
 
 def in_dynamic_pipeline() -> bool:

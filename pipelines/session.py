@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -159,16 +158,9 @@ def _alive(process: str) -> bool:
 
 def start_zenml() -> None:
     """Import ZenML and tell it where the source code is."""
-    import importlib.metadata
+    from steps.pod_entrypoint import know_packages
 
-    import importlib_metadata
-
-    # ZenML asks for this at every step, MLflow (by the backport) for every model, and it reads
-    # every installed package's metadata: 0.7 s each time. What is installed does not change under
-    # a running process.
-    listed = cache(importlib.metadata.packages_distributions)
-    importlib.metadata.packages_distributions = listed
-    importlib_metadata.packages_distributions = listed
+    know_packages()
     # skops looks through every module that is loaded when it is imported: 0.3 s now, 1.5 s later.
     import skops.io  # noqa: F401
     from zenml.utils import source_utils

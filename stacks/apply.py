@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,9 @@ OWN_FLAVORS = {
 }
 # Flavors of ours need the packages of these integrations of ZenML.
 _INTEGRATIONS = {"evergreen_kubernetes": "kubernetes"}
+
+# Integration: packages that it is pinned to an old version of, and works with a newer one.
+WORKS_WITH = {"seldon": ("kubernetes",)}
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,8 @@ def _check(kind: str, component: ComponentSpec) -> None:
         integration = flavor.integration
     if integration and integration != "built-in":
         wanted = integration_registry.select_integration_requirements(integration)
-        missing = [name for name in wanted if not _installed(name)]
+        known = WORKS_WITH.get(integration, ())
+        missing = [name for name in wanted if not _installed(name, known)]
         if missing:
             raise InputError(
                 f"{kind} {component.name!r} needs packages that are not installed: "
@@ -153,7 +158,7 @@ def _check(kind: str, component: ComponentSpec) -> None:
             )
 
 
-def _installed(requirement: str) -> bool:
+def _installed(requirement: str, any_version: Collection[str] = ()) -> bool:
     from importlib.metadata import PackageNotFoundError, version
 
     from packaging.requirements import Requirement
@@ -162,7 +167,8 @@ def _installed(requirement: str) -> bool:
     if parsed.marker is not None and not parsed.marker.evaluate():
         return True
     try:
-        return parsed.specifier.contains(version(parsed.name), prereleases=True)
+        found = version(parsed.name)
+        return parsed.name in any_version or parsed.specifier.contains(found, prereleases=True)
     except PackageNotFoundError:
         return False
 

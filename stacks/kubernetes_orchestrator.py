@@ -1,17 +1,22 @@
 """ZenML's Kubernetes orchestrator, with patience where the cluster's API server is away.
 
+It also lets pods start their steps by `steps.pod_entrypoint`.
+
 ZenML's own gives a step up at the first request that finds no API server, though its pod runs on:
 while a control plane is restarted or upgraded, every run would fail and leave its pods behind.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from kubernetes.client import ApiClient
 from urllib3.util.retry import Retry
+from zenml.entrypoints.step_entrypoint_configuration import StepEntrypointConfiguration
 from zenml.integrations.kubernetes.flavors import KubernetesOrchestratorFlavor
 from zenml.integrations.kubernetes.orchestrators import KubernetesOrchestrator
+
+from steps.pod_entrypoint import COMMAND
 
 NAME: Final = "evergreen_kubernetes"
 # Three minutes of refused connections. A request that the server may have taken is sent again only
@@ -23,6 +28,11 @@ PATIENCE: Final = Retry(
 
 class PatientKubernetesOrchestrator(KubernetesOrchestrator):
     """Waits for an API server that is away, in the run's own pod and at whoever started it."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        # ZenML asks the class for the command of every step's pod, and has no setting for it.
+        StepEntrypointConfiguration.get_entrypoint_command = classmethod(lambda _: list(COMMAND))
 
     def get_kube_client(self, incluster: bool | None = None) -> ApiClient:
         """Return ZenML's client of the cluster, which tries again where nobody answers."""

@@ -16,6 +16,7 @@ from zenml.enums import ArtifactType
 from zenml.materializers.base_materializer import BaseMaterializer
 from zenml.metadata.metadata_types import MetadataType
 
+from evergreen.batch.parts import ScoredPart
 from evergreen.data.dataset import Dataset
 from evergreen.promotion.bundle import Bundle, open_bundle
 from evergreen.promotion.serialization import load_model, save_model
@@ -123,3 +124,25 @@ class BundleMaterializer(_FileMaterializer):
     def compute_content_hash(self, data: Bundle) -> str:
         """Return the hash of the manifest, which holds the hash of every file."""
         return hashlib.sha256((data.folder / "manifest.json").read_bytes()).hexdigest()
+
+
+class ScoredPartMaterializer(_FileMaterializer):
+    """A scored part of a table: a folder of Parquet files."""
+
+    ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (ScoredPart,)
+    ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
+
+    def load(self, data_type: type[Any]) -> ScoredPart:
+        """Return the part, copied only where the store is remote."""
+        stored = Path(self.uri)
+        if stored.exists():
+            return ScoredPart(stored)
+        folder = Path(tempfile.mkdtemp(prefix="evergreen-"))
+        for name in self.artifact_store.listdir(self.uri):
+            self._download(f"{self.uri}/{name!s}", folder / str(name))
+        return ScoredPart(folder)
+
+    def save(self, data: ScoredPart) -> None:
+        """Copy the files into the artifact store."""
+        for path in sorted(data.folder.iterdir()):
+            self._upload(path, path.name)

@@ -46,7 +46,7 @@ class FileSink:
         self._folder = output.path.endswith("/")
         ending = ".csv" if self._csv else ".parquet"
         self.target = Path(output.path)
-        self.rejected = _beside(self.target, ending) if rejected is None else Path(rejected)
+        self.rejected = Path(beside(str(self.target), ending) if rejected is None else rejected)
         self.address, self.rejected_address = str(self.target), str(self.rejected)
         self._schemas = dict(zip(("accepted", "rejected"), schemas, strict=True))
         name = hashlib.sha256(str(self.target.absolute()).encode()).hexdigest()[:16]
@@ -212,8 +212,11 @@ def flat(table: pa.Table) -> pa.Table:
     return table
 
 
-def _beside(target: Path, ending: str) -> Path:
-    return target.with_name(f"{target.name.removesuffix(ending)}.rejected{target.suffix}")
+def beside(target: str, ending: str) -> str:
+    """Return where refused rows go by default."""
+    folder, slash, name = target.rstrip("/").rpartition("/")
+    suffix = Path(name).suffix
+    return f"{folder}{slash}{name.removesuffix(ending)}.rejected{suffix}"
 
 
 def rows_of(kept: Kept) -> str:

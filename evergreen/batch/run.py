@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -22,15 +22,17 @@ from evergreen import __version__
 from evergreen.batch.database import DatabaseSink
 from evergreen.batch.files import FileSink, flat
 from evergreen.batch.outcome import BatchResult, RowProgress
+from evergreen.batch.remote import RemoteSink
 from evergreen.batch.scoring import Layout, Scored, Scorer, make_layout
 from evergreen.batch.settings import BatchConfig, Output, SqlOutput, output_of, policies
-from evergreen.batch.sink import Chunk, Kept, Key, Sink
+from evergreen.batch.sink import Chunk, Chunks, Kept, Key, Sink
 from evergreen.config import UseCase
 from evergreen.data.source_config import Source, SqlSource
 from evergreen.data.sources import describe_source
 from evergreen.data.sources.environment import Environment
 from evergreen.data.sources.streams import TableStream, evenly, open_stream
 from evergreen.errors import InputError
+from evergreen.object_stores import is_remote
 from evergreen.paths import Home
 from evergreen.serving.runtime import Runtime
 from evergreen.serving.settings import ServingConfig
@@ -41,6 +43,18 @@ Listener = Callable[[RowProgress], None]
 
 class _ChangedError(Exception):
     """The source no longer gives the rows that were kept."""
+
+
+class Stopwatch:
+    """Measures how long something takes."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since it was made."""
+        return time.monotonic() - self._started
 
 
 @dataclass(frozen=True)
@@ -90,24 +104,44 @@ def run_batch(job: BatchJob, listener: Listener = lambda _: None) -> BatchResult
     UnreachableError
         If source or output do not answer or the disk is full. What was kept stays.
     """
-    started = time.monotonic()
+    watch = Stopwatch()
     try:
-        return _run(job, listener, started, afresh=None)
+        return _run(job, listener, watch, afresh=None)
     except _ChangedError as changed:
-        return _run(job, listener, started, afresh=str(changed))
+        return _run(job, listener, watch, afresh=str(changed))
 
 
-def _run(job: BatchJob, listener: Listener, started: float, afresh: str | None) -> BatchResult:
-    with ExitStack() as stack:
-        rows = job.batch.chunk_rows
-        stream = open_stream(job.source, job.environ, piece_rows=rows)
-        stack.callback(stream.close)
+@dataclass(frozen=True)
+class Prepared:
+    """A job whose table was opened: what is read and scored, and what the answers depend on.
+
+    ``pieces`` is what was begun to be read, where the first rows had to tell the types.
+    """
+
+    stream: TableStream
+    layout: Layout
+    pieces: Iterator[pa.Table] | None
+    scorer: Scorer
+    key: Key
+
+
+@contextmanager
+def prepared(job: BatchJob) -> Iterator[Prepared]:
+    """Open a job's table, and close it at the block's end."""
+    stream = open_stream(job.source, job.environ, piece_rows=job.batch.chunk_rows)
+    with closing(stream):
         settings = policies(job.batch, job.serving)
         layout = make_layout(stream, job.runtime.contract, job.batch, settings)
         pieces, types = _with_types(stream, layout)
         scorer = Scorer(job.runtime, layout, job.version, types)
-        sink = stack.enter_context(closing(_sink(job, scorer)))
-        key = _key(job, stream, layout, settings)
+        yield Prepared(stream, layout, pieces, scorer, _key(job, stream, layout, settings))
+
+
+def _run(job: BatchJob, listener: Listener, watch: Stopwatch, afresh: str | None) -> BatchResult:
+    with ExitStack() as stack:
+        ready = stack.enter_context(prepared(job))
+        stream, key = ready.stream, ready.key
+        sink = stack.enter_context(closing(open_sink(job, ready.scorer)))
         kept, note = sink.open(key, overwrite=job.batch.overwrite or afresh is not None)
         if afresh is not None:
             sink.restart(key)
@@ -115,13 +149,13 @@ def _run(job: BatchJob, listener: Listener, started: float, afresh: str | None) 
         resumed = sum(chunk.rows for chunk in kept.chunks)
         unchanged = kept.complete
         if not kept.complete:
-            tally = _Tally(kept, stream.rows, listener)
-            chunks = _chunks(stream, layout, pieces, kept, rows)
-            _score_all(scorer, sink, chunks, tally, job.threads, proven=stream.proven)
-            _require_unchanged(job, stream)
+            tally = Tally(kept, stream.rows, listener)
+            chunks = _chunks(stream, ready.layout, ready.pieces, kept, job.batch.chunk_rows)
+            score_all(ready.scorer, sink, chunks, tally, job.threads, proven=stream.proven)
+            require_unchanged(job, stream)
             kept = Kept(chunks=tuple(tally.chunks))
         sink.finish(kept)
-        return _result(job, sink, kept, resumed, unchanged, note, time.monotonic() - started)
+        return result_of(job, sink, kept, resumed, unchanged, note, watch.seconds)
 
 
 def _with_types(
@@ -138,7 +172,8 @@ def _with_types(
     return chain([first], pieces), types
 
 
-def _sink(job: BatchJob, scorer: Scorer) -> Sink:
+def open_sink(job: BatchJob, scorer: Scorer) -> Sink:
+    """Return where a job's chunks go."""
     schemas = (scorer.schema, scorer.rejected_schema)
     if isinstance(job.output, SqlOutput):
         source = job.source
@@ -150,7 +185,8 @@ def _sink(job: BatchJob, scorer: Scorer) -> Sink:
             )
         environment = Environment(os.environ if job.environ is None else job.environ)
         return DatabaseSink(job.output, job.batch.rejected, schemas, environment)
-    return FileSink(job.output, job.batch.rejected, schemas, job.records)
+    files = RemoteSink if is_remote(job.output.path) else FileSink
+    return files(job.output, job.batch.rejected, schemas, job.records)
 
 
 def _key(job: BatchJob, stream: TableStream, layout: Layout, settings: ServingConfig) -> Key:
@@ -209,11 +245,11 @@ def _chunks(
         done += content.num_rows
 
 
-def _score_all(
+def score_all(
     scorer: Scorer,
-    sink: Sink,
+    sink: Chunks,
     chunks: Iterator[tuple[int, int, pa.Table]],
-    tally: _Tally,
+    tally: Tally,
     threads: int,
     *,
     proven: bool,
@@ -249,7 +285,7 @@ def _score_all(
             raise
 
 
-class _Tally:
+class Tally:
     """Counts kept chunks and tells of them now and then."""
 
     def __init__(self, kept: Kept, total: int | None, listener: Listener) -> None:
@@ -271,7 +307,7 @@ class _Tally:
             self._listener(RowProgress(self._rows, self._total, self._rejected, rate))
 
 
-def _require_unchanged(job: BatchJob, stream: TableStream) -> None:
+def require_unchanged(job: BatchJob, stream: TableStream) -> None:
     """Raise `InputError` where a file was changed while it was read."""
     if not stream.proven:
         return
@@ -283,7 +319,7 @@ def _require_unchanged(job: BatchJob, stream: TableStream) -> None:
             )
 
 
-def _result(
+def result_of(
     job: BatchJob,
     sink: Sink,
     kept: Kept,
@@ -292,6 +328,7 @@ def _result(
     note: str | None,
     seconds: float,
 ) -> BatchResult:
+    """Return what a run ended with."""
     rows = sum(chunk.rows for chunk in kept.chunks)
     rejected = sum(chunk.rejected for chunk in kept.chunks)
     return BatchResult(

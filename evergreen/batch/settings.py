@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from evergreen.data.source_config import Source, keep_references, source_from_shorthand
+from evergreen.object_stores import is_remote
 from evergreen.serving.settings import Judgement, ServingConfig
 from evergreen.values import Value
 
@@ -15,14 +16,14 @@ MAX_THREADS = 64
 
 
 class ParquetOutput(Value):
-    """A Parquet file, or a folder of them."""
+    """A Parquet file here or in an object store, or a folder of them."""
 
     type: Literal["parquet"] = "parquet"
     path: str = Field(min_length=1, description="A file; ending in / a folder, one file per chunk.")
 
 
 class CsvOutput(Value):
-    """A CSV file, or a folder of them."""
+    """A CSV file here or in an object store, or a folder of them."""
 
     type: Literal["csv"] = "csv"
     path: str = Field(min_length=1, description="A file; ending in / a folder, one file per chunk.")
@@ -58,7 +59,7 @@ def output_from_shorthand(value: Any) -> Any:
     value = keep_references(value)
     if not isinstance(value, str):
         return value
-    if "://" in value:
+    if "://" in value and not is_remote(value):
         url, found, table = value.rpartition("#")
         if not found:
             raise ValueError(f"names no table; write {value}#TABLE")
@@ -69,7 +70,8 @@ def output_from_shorthand(value: Any) -> Any:
         return {"type": "parquet", "path": value}
     raise ValueError(
         "names no known output; allowed are a path ending in .parquet, .csv or / (a folder of "
-        "Parquet files), a database address with #TABLE, or a mapping with a type"
+        "Parquet files), such a file in an object store (s3://), a database address with #TABLE, "
+        "or a mapping with a type"
     )
 
 
@@ -81,7 +83,8 @@ def batch_source_from_shorthand(value: Any) -> Any:
     ValueError
         If the text names no known kind of source.
     """
-    is_database = isinstance(value, str) and "://" in value and not value.startswith("http")
+    address = isinstance(value, str) and "://" in value
+    is_database = address and not value.startswith("http") and not is_remote(value)
     if is_database and "#" in value:
         url, _, table = keep_references(value).rpartition("#")
         return {"type": "sql", "url": url, "table": table}
@@ -115,6 +118,9 @@ class BatchConfig(Value):
     alias: str = Field("champion", min_length=1, description="Alias of the version that scores.")
     chunk_rows: int = Field(
         65_536, ge=1, le=10_000_000, description="Rows that are read, scored and kept at once."
+    )
+    partitions: int = Field(
+        1, ge=1, le=256, description="Parts that are scored by steps, and so pods, of their own."
     )
     threads: int | None = Field(
         None, ge=1, le=MAX_THREADS, description="Chunks scored at once. Default: all cores."

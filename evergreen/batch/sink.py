@@ -31,8 +31,18 @@ class Kept(Value):
     complete: bool = False
 
 
-class Sink(Protocol):
-    """Takes scored chunks.
+class Chunks(Protocol):
+    """Takes scored chunks as they come."""
+
+    def encode(self, number: int, scored: Scored) -> Any:
+        """Prepare a chunk for `keep`; called in several threads."""
+
+    def keep(self, number: int, encoded: Any, chunk: Chunk) -> None:
+        """Keep the next chunk, wholly or not at all."""
+
+
+class Sink(Chunks, Protocol):
+    """Takes scored chunks, and makes the output of them.
 
     All methods raise `UnreachableError` where the disk is full or the database does not answer.
     """
@@ -51,12 +61,6 @@ class Sink(Protocol):
 
     def restart(self, key: Key) -> None:
         """Forget the chunks that were kept."""
-
-    def encode(self, number: int, scored: Scored) -> Any:
-        """Prepare a chunk for `keep`; called in several threads."""
-
-    def keep(self, number: int, encoded: Any, chunk: Chunk) -> None:
-        """Keep the next chunk, wholly or not at all."""
 
     def finish(self, kept: Kept) -> None:
         """Let the output appear, as a whole; what was begun before is finished."""

@@ -102,7 +102,7 @@ def _server(server: DeployedServer) -> tuple[str | Text, ...]:
     mark = Text("✓ ", "green") if check.passed else Text("✗ ", "bold red")
     rows = Text.assemble(mark, f"{check.rows} of {check.rows}")
     difference = "labels" if check.difference is None else f"{check.difference:.2g}"
-    return server.title, server.url, check.version or "unknown", rows, difference
+    return server.title, server.url or "none", check.version or "unknown", rows, difference
 
 
 def _api(outcome: DeploymentOutcome) -> str:

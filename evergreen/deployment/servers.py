@@ -21,6 +21,7 @@ from evergreen.serving.log_tables import SMOKE_TEST
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
+UNVERSIONED: Final = "0"  # of the Open Inference Protocol: a bundle that is in no registry
 PATIENCE: Final = 60.0  # seconds for an answer: a server's first one loads the model
 
 
@@ -102,10 +103,11 @@ def read_health(content: Any) -> Health | None:
         return None
 
 
-def swap_failure(url: str) -> str | None:
+def swap_failure(url: str, headers: Mapping[str, str] | None = None) -> str | None:
     """Return why a contract API does not serve the version that it should, where it says so."""
     try:
-        failure = httpx.get(f"{url}/model/info", timeout=5).json()["swap_failure"]
+        told = httpx.get(f"{url}/model/info", headers=headers, timeout=5).json()
+        failure = told["swap_failure"]
         return None if failure is None else str(failure["reason"])
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return None
@@ -166,7 +168,8 @@ def ask_open_inference(url: str, model: str, golden: GoldenRows) -> Answers:
             shares = np.asarray(outputs["probabilities"], np.float64).reshape(-1, len(labels))
             for label, column in zip(labels, shares.T, strict=True):
                 columns_found[f"{PROBABILITY}{label}"] = column
-        version = answered.get("model_version")
+        named = answered.get("model_version")
+        version = None if named == UNVERSIONED else named
     except (ValueError, KeyError, TypeError) as error:
         raise _odd_answer(response, len(golden.rows)) from error
     if any(len(values) != len(golden.rows) for values in columns_found.values()):

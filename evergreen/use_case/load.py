@@ -16,6 +16,7 @@ from evergreen.batch.settings import CsvOutput, Output, ParquetOutput, SqlOutput
 from evergreen.config import UseCase
 from evergreen.data.source_config import CsvSource, ParquetSource, Source, SqlSource
 from evergreen.errors import InputError
+from evergreen.object_stores import is_remote
 from evergreen.use_case.document import Document, Mistake, parse_yaml
 from evergreen.use_case.mistakes import boolean_mistakes, mistakes_of
 from evergreen.use_case.names import name_mistakes
@@ -202,5 +203,7 @@ def _anchored(place: Source | Output, folder: Path) -> Source | Output:
 
 
 def _absolute(path: str, folder: Path) -> str:
-    """Return an absolute path; the slash that means a folder stays."""
+    """Return an absolute path; the slash that means a folder stays, and so does an address."""
+    if is_remote(path):
+        return path
     return os.path.normpath(folder / _expand_user(path)) + "/" * path.endswith("/")

@@ -8,7 +8,8 @@ from zenml import log_metadata, step
 from zenml.client import Client
 
 from evergreen.batch.outcome import BatchResult
-from evergreen.batch.run import batch_job, run_batch
+from evergreen.batch.parts import ScoredPart, join_parts, score_part
+from evergreen.batch.run import BatchJob, batch_job, run_batch
 from evergreen.config import UseCase
 from evergreen.data.sources import describe_source
 from evergreen.errors import InputError
@@ -18,6 +19,8 @@ from evergreen.serving.registry_reader import Located, locate, open_registry
 from evergreen.serving.runtime import load_runtime
 from evergreen.values import Value
 from steps.announcements import announce
+from steps.materializers import ScoredPartMaterializer
+from steps.workspace import scratch_file
 
 
 class ScoringModel(Value):
@@ -50,14 +53,49 @@ def find_model(use_case: UseCase) -> Annotated[ScoringModel, "scoring_model"]:
 @step(enable_cache=False, enable_artifact_visualization=False)
 def score_table(model: ScoringModel, use_case: UseCase) -> Annotated[BatchResult, "batch_result"]:
     """Score the table, going on where an earlier run was broken off."""
+    job = job_of(model, use_case)
+    announce(f"Score {describe_source(job.source)}")
+    return noted(run_batch(job, announce))
+
+
+@step(
+    enable_cache=False,
+    enable_artifact_visualization=False,
+    output_materializers=ScoredPartMaterializer,
+)
+def score_partition(
+    model: ScoringModel, use_case: UseCase, number: int
+) -> Annotated[ScoredPart, "scored_part"]:
+    """Score one part of the table, the first being 0."""
+    job, of = job_of(model, use_case), use_case.batch.partitions
+    announce(f"Score part {number + 1} of {of} of {describe_source(job.source)}")
+    folder = scratch_file("part")
+    folder.mkdir()
+    return score_part(job, number, of, folder, announce)
+
+
+@step(enable_cache=False, enable_artifact_visualization=False)
+def join_partitions(
+    parts: list[ScoredPart], model: ScoringModel, use_case: UseCase
+) -> Annotated[BatchResult, "batch_result"]:
+    """Put all parts into the output."""
+    job = job_of(model, use_case)
+    announce("Join the parts")
+    return noted(join_parts(job, parts, announce))
+
+
+def job_of(model: ScoringModel, use_case: UseCase) -> BatchJob:
+    """Return what is to be scored, with the model loaded."""
     home = Home.locate()
     announce(f"Load version {model.version}")
     located = Located(model.name, model.version, model.source)
     cache = home.root / "serving" / "bundles"
     folder = bundle_folder(open_registry(tracking_uri()), located, cache)
-    job = batch_job(use_case, load_runtime(folder, model.version), model.version, home)
-    announce(f"Score {describe_source(job.source)}")
-    result = run_batch(job, announce)
+    return batch_job(use_case, load_runtime(folder, model.version), model.version, home)
+
+
+def noted(result: BatchResult) -> BatchResult:
+    """Show a result's figures in the dashboard."""
     log_metadata(
         {
             "rows": result.rows,

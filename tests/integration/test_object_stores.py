@@ -8,11 +8,16 @@ import io
 import pandas as pd
 import pytest
 
+from evergreen.batch.run import run_batch
 from evergreen.data.source_config import CsvSource, ParquetSource
 from evergreen.data.sources import read_source
 from evergreen.data.sources.streams import open_stream
 from evergreen.errors import InputError, UnreachableError
 from evergreen.paths import Home
+from evergreen.serving.runtime import load_runtime
+from tests.support.batch import boat_table, job
+from tests.support.contract_api import PROMISES, promised
+from tests.support.models import write_small_bundle
 from tests.support.postgres import free_port
 from tests.support.s3 import running_s3
 
@@ -32,6 +37,14 @@ def home(s3, tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path))
     return Home(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory):
+    bundle = write_small_bundle(tmp_path_factory.mktemp("boats") / "bundle")
+    loaded = load_runtime(bundle.folder, "3")
+    loaded.contract = promised(loaded.contract, PROMISES)
+    return loaded
 
 
 def put(s3, key, frame):
@@ -84,6 +97,36 @@ def test_what_is_not_there_is_named(path):
 def test_a_store_that_does_not_answer(monkeypatch, home):
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with pytest.raises(UnreachableError, match="s3://harbour/boats.parquet cannot be fetched"):
+    with pytest.raises(UnreachableError, match=r"s3://harbour/boats\.parquet cannot be fetched"):
         read_source(ParquetSource(path="s3://harbour/boats.parquet"))
     assert not fetched(home)
+
+
+def test_an_output_appears_whole_beside_its_refused_rows(s3, runtime, home, tmp_path):
+    frame = boat_table()
+    frame.loc[3, "crew"] = 99
+    put(s3, "in/boats.parquet", frame)
+    output = "s3://harbour/out/scored.parquet"
+
+    def score(**batch):
+        asked = job(runtime, "s3://harbour/in/boats.parquet", output, tmp_path / "records", **batch)
+        return run_batch(asked)
+
+    def rows(key):
+        body = s3.client().get_object(Bucket="harbour", Key=f"out/{key}.parquet")["Body"].read()
+        return len(pd.read_parquet(io.BytesIO(body)))
+
+    result = score()
+    assert (result.output, result.rejected_output) == (output, output[:-8] + ".rejected.parquet")
+    assert (rows("scored"), rows("scored.rejected")) == (99, 1)
+    assert score().status == "unchanged"
+
+    put(s3, "in/boats.parquet", boat_table(50))
+    with pytest.raises(InputError, match="is there already"):
+        score()
+    assert rows("scored") == 99
+    assert score(overwrite=True).rows == 50
+    assert rows("scored") == 50
+    # Arrow leaves a mark where a folder would be empty.
+    left = [key for key in s3.keys("harbour", "out/") if not key.endswith("/")]
+    assert left == ["out/scored.parquet"]

@@ -10,6 +10,7 @@ from evergreen.deployment.servers import (
     api_health,
     ask_api,
     ask_mlflow,
+    ask_open_inference,
     mlflow_answers,
     swap_failure,
 )
@@ -38,16 +39,22 @@ def servers(request, tmp_path_factory):
 
 def test_both_give_the_golden_answers_and_agree(servers):
     api, mlflow, golden, _ = servers
-    answers = {"API": ask_api(api, golden), "MLflow": ask_mlflow(mlflow, golden)}
+    answers = {
+        "API": ask_api(api, golden),
+        "Open Inference": ask_open_inference(api, golden.contract.use_case, golden),
+        "MLflow": ask_mlflow(mlflow, golden),
+    }
     for title, found in answers.items():
         assert check(title, api, golden, found, "1", "1").passed
-    [replay] = compare_servers({k: v.columns for k, v in answers.items()}, golden).values()
-    assert replay.passed
+    replays = compare_servers({k: v.columns for k, v in answers.items()}, golden).values()
+    assert [replay.passed for replay in replays] == [True] * 3
 
 
 def test_another_models_golden_rows_do_not_come_out(servers):
     api, mlflow, _, foreign = servers
     assert not check("API", api, foreign, ask_api(api, foreign), "1", "1").passed
+    found = ask_open_inference(api, foreign.contract.use_case, foreign)
+    assert not check("Open Inference", api, foreign, found, "1", "1").passed
     if foreign.contract.task == "regression":  # labels may coincide
         assert not check("MLflow", mlflow, foreign, ask_mlflow(mlflow, foreign), "1", "1").passed
 

@@ -86,7 +86,7 @@ class DeployedApi(ABC):
 
     def _swap_failure(self, before: ServerState) -> str | None:
         """Return why a process does not serve the version that it should, if one says so."""
-        return swap_failure(str(before.url))
+        return swap_failure(str(before.url), self._headers())
 
     # --- the target's interface ---------------------------------------------------------------
 

@@ -132,8 +132,9 @@ class ClusterApi(DeployedApi):
         return all(health.version == version for health in answers)
 
     def _swap_failure(self, before: ServerState) -> str | None:
+        headers = self._headers()
         for url, _ in self._asked_pods():
-            if (why := swap_failure(url)) is not None:
+            if (why := swap_failure(url, headers)) is not None:
                 return why
         return super()._swap_failure(before)
 

@@ -7,6 +7,8 @@ is written into the run's reports, so that it can be applied elsewhere.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +45,7 @@ from steps.workspace import keep_reports, report_folder
 
 GROUP: Final = "machinelearning.seldon.io"
 NOTICING: Final = 10.0  # seconds in which an operator that runs writes a status
+RENDERED: Final = "evergreen/rendered"  # annotation: the digest of what was sent
 FILE: Final = "seldon.yaml"  # in the folder of the run's reports
 NO_OPERATOR: Final = "no operator of Seldon's acts on it"
 
@@ -123,7 +126,7 @@ class SeldonServer:
             stored = self._stored(client)
         if stored is None:
             return "it was not deployed"
-        if stored["spec"]["predictors"] != manifest["spec"]["predictors"]:
+        if _rendered(stored) != _rendered(manifest):
             return "its settings changed"
         state = self.status()
         return None if state.condition == "running" else f"it was down: {state.detail}"
@@ -186,7 +189,11 @@ class SeldonServer:
             )
         with self._reaching() as client:
             namespace = client.namespace
-        return seldon_deployment(values_of(use_case, config, namespace, self._registry(config)))
+        manifest = seldon_deployment(values_of(use_case, config, namespace, self._registry(config)))
+        # The operator fills in what is left open, so that what is stored cannot be compared.
+        spec = json.dumps(manifest["spec"], sort_keys=True).encode()
+        manifest["metadata"]["annotations"] = {RENDERED: hashlib.sha256(spec).hexdigest()}
+        return manifest
 
     def _registry(self, config: SeldonConfig) -> str:
         return config.registry or open_registry().tracking_uri
@@ -326,6 +333,11 @@ def _items(client: Any) -> list[dict[str, Any]]:
     api: CustomObjectsApi = client._custom_objects_api
     found = api.list_namespaced_custom_object(GROUP, "v1", client.namespace, "seldondeployments")
     return list(found["items"])
+
+
+def _rendered(resource: dict[str, Any]) -> str | None:
+    found = resource["metadata"].get("annotations", {}).get(RENDERED)
+    return None if found is None else str(found)
 
 
 def _name(resource: dict[str, Any]) -> str:

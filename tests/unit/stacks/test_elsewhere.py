@@ -10,7 +10,9 @@ import requests
 from zenml.utils.exception_utils import collect_exception_information
 
 from evergreen.errors import InputError, RefusedError, UnreachableError
+from evergreen.resources import ResourcesConfig
 from pipelines.elsewhere import _failure
+from pipelines.placement import DEPLOYING, pod_settings
 from pipelines.run_records import is_worth_another_try, raised_by, title_of
 
 
@@ -83,6 +85,32 @@ def test_what_keeps_a_run_from_starting_is_out_of_reach():
 
 def test_steps_are_shown_as_a_person_writes_them():
     assert title_of("search_candidates") == "Search candidates"
+
+
+def stack(orchestrator="kubernetes", deployer="kubernetes", account="steps"):
+    config = SimpleNamespace(pod_settings=None, step_pod_service_account_name=account)
+    return SimpleNamespace(
+        orchestrator=SimpleNamespace(flavor=orchestrator, config=config),
+        deployer=SimpleNamespace(flavor=deployer) if deployer else None,
+        model_deployer=None,
+    )
+
+
+def test_steps_that_deploy_have_an_account_that_may():
+    resources = ResourcesConfig.model_validate({"steps": {"smoke_test": {"cpu": 1}}})
+    common, steps = pod_settings(resources, stack())
+    assert common == {}
+    account = {"step_pod_service_account_name": "deployer"}
+    assert steps["deploy_everywhere"] == {"orchestrator": account}
+    cpu = {"pod_settings": {"resources": {"requests": {"cpu": "1"}}}}
+    assert steps["smoke_test"] == {"orchestrator": {**cpu, **account}}
+    assert set(steps) == set(DEPLOYING)
+
+
+@pytest.mark.parametrize("other", [stack(deployer=None), stack(account=None)])
+def test_where_nothing_is_deployed_the_stacks_own_account_stays(other):
+    assert pod_settings(ResourcesConfig(), other) == ({}, {})
+    assert pod_settings(ResourcesConfig(), stack(orchestrator="local_docker")) == ({}, {})
 
 
 @pytest.mark.parametrize(

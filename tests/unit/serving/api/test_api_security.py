@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from evergreen.errors import InputError
 from evergreen.serving.api.rate_limit import RateLimiter
-from evergreen.serving.keys import KeyRing
+from evergreen.serving.keys import KeyRing, key_of
 from evergreen.serving.keys_command import main
 from evergreen.serving.settings import ServingConfig
 from tests.support.contract_api import ROW
@@ -191,3 +191,16 @@ def test_the_documentation_loads_nothing_from_elsewhere(api):
     assert api.get("/docs/start.js").status_code == 200
     assert api.get("/docs/files/swagger-ui-bundle.js").status_code == 200
     assert api.get("/docs/files/../../core.py").status_code == 404
+
+
+def test_a_key_that_the_server_was_given_holds_beside_those_of_the_file(tmp_path, ring):
+    _, shop = ring.create("shop")
+    given = f"eg_0123abcd_{43 * 'x'}"
+    both = KeyRing(ring.path, (key_of(given, "given", ("admin",)),))
+    assert len(both) == 2
+    assert both.find(given).scopes == ("admin",)
+    assert both.find(shop).name == "shop"
+    assert both.find(given[:-1] + "y") is None
+    assert ring.find(given) is None  # it is in no file
+    with pytest.raises(InputError, match="no API key"):
+        key_of("secret", "given", ("predict",))
