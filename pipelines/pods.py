@@ -42,6 +42,8 @@ class Pods:
         self._core = CoreV1Api(client)
         self._namespace: str = orchestrator.config.kubernetes_namespace
         self._of_run = {"label_selector": f"run_id={run.id}", "_request_timeout": _ANSWER}
+        snapshot = run.snapshot
+        self._token = orchestrator.get_token_secret_name(snapshot.id) if snapshot else None
 
     def logs(self, view: LiveView) -> PodLogs:
         """Return what follows their logs."""
@@ -79,7 +81,7 @@ class Pods:
         ]
 
     def remove(self) -> None:
-        """Delete the jobs that have not ended, with their pods.
+        """Delete the jobs that have not ended, with their pods, and the run's token.
 
         A run that was told to stop gets a moment for ending by itself, which tidies up best.
         """
@@ -96,6 +98,11 @@ class Pods:
                     propagation_policy="Background",
                     _request_timeout=_ANSWER,
                 )
+        if self._token is not None:
+            # The run's own pod deletes it at its end, which a pod that never ran does not reach.
+            self._core.delete_namespaced_secret(
+                self._token, self._namespace, _request_timeout=_ANSWER
+            )
 
     def _all_jobs(self) -> list[Any]:
         return list(self._jobs.list_namespaced_job(self._namespace, **self._of_run).items)
