@@ -85,9 +85,8 @@ def execute(
     with listening(view.show):
         run = carry_out(configured, run_name, view, use_case, seconds)
     window: MonitoredWindow = run.steps["decide_window"].regular_outputs["window"].load()
-    figures: EvidentlyFigures = (
-        run.steps["observe_window"].regular_outputs["univariate_figures"].load()
-    )
+    judging = "observe_window" if use_case.monitoring.partitions == 1 else "judge_parts"
+    figures: EvidentlyFigures = run.steps[judging].regular_outputs["univariate_figures"].load()
     window = reports_home(window, Home.locate())
     if figures.page is not None:
         here = str(report_here(figures.page, Home.locate()))

@@ -1,7 +1,7 @@
 """What one pass over a window's rows gathers; that of its parts adds up.
 
-Whatever a verdict goes by is exact under merging, sums within rounding; so a window that was counted
-by several processes is judged as if one had counted it.
+Whatever a verdict goes by is exact under merging, sums within rounding; so a window that several
+processes counted is judged as if one had counted it.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def count_window(
 ) -> CountedWindow:
     """Count every row once, by contract and profile of a reference.
 
-    ``part`` is the number of the part that the rows are, so that each part draws numbers of its own.
+    ``part`` is the number of the part that the rows are: each draws numbers of its own.
 
     Raises
     ------

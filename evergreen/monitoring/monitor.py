@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from evergreen.config import UseCase
+from evergreen.data.source_config import Source
 from evergreen.monitoring.accepted import reference_in_force
 from evergreen.monitoring.counted import Reference, count_window
 from evergreen.monitoring.decision import decide
@@ -55,8 +56,8 @@ def observe(
     """
     started = time.monotonic()
     reference = reference_of(bundle, version)
-    if use_case.monitoring.source is not None:
-        counted = count_window(table_rows(use_case, bundle, version), reference, use_case)
+    if (source := use_case.monitoring.source) is not None:
+        counted = count_window(table_rows(source, use_case, bundle, version), reference, use_case)
         return timed(check_table(counted, reference, use_case), started)
     with log_in_use(use_case, reference, home) as (log, history):
         moment = now or datetime.now(UTC)
@@ -73,10 +74,8 @@ def reference_of(bundle: Path, version: str) -> Reference:
     return Reference(version, found.contract, found.profile)
 
 
-def table_rows(use_case: UseCase, bundle: Path, version: str) -> TableRows:
-    """Return the rows of ``monitoring.source``, which the model of the bundle predicts."""
-    source = use_case.monitoring.source
-    assert source is not None
+def table_rows(source: Source, use_case: UseCase, bundle: Path, version: str) -> TableRows:
+    """Return the rows of a table, which the model of the bundle predicts."""
     return TableRows(source, load_runtime(bundle, version), use_case.serving)
 
 

@@ -37,8 +37,9 @@ WINDOW: Final = "window.npz"
 
 
 class WindowPlan(Value):
-    """What a window of the log is, and the part of each share, the newest first; empty: a table."""
+    """How a window is divided. Of the log: what it is, and its shares, the newest first."""
 
+    begun: datetime
     span: Span | None = None
     shares: tuple[Span, ...] = ()
 
@@ -123,11 +124,12 @@ def plan_window(
     Raises as that does.
     """
     reference = reference_of(bundle, version)
+    begun = datetime.now(UTC)
     if use_case.monitoring.source is not None:
-        return WindowPlan()
+        return WindowPlan(begun=begun)
     with log_in_use(use_case, reference, home) as (log, history):
-        _, span = span_to_judge(use_case, reference, log, history, asked, now or datetime.now(UTC))
-        return WindowPlan(span=span, shares=_shares(log, span, version, use_case))
+        _, span = span_to_judge(use_case, reference, log, history, asked, now or begun)
+        return WindowPlan(begun=begun, span=span, shares=_shares(log, span, version, use_case))
 
 
 def count_part(
@@ -135,8 +137,8 @@ def count_part(
 ) -> CountedWindow:
     """Count the part of this number (from 0); raises as `observe` does."""
     reference = reference_of(bundle, version)
-    if plan.span is None:
-        rows = table_rows(use_case, bundle, version)
+    if (source := use_case.monitoring.source) is not None:
+        rows = table_rows(source, use_case, bundle, version)
         rows.part = (number, use_case.monitoring.partitions)
         return count_window(rows, reference, use_case, number)
     with log_in_use(use_case, reference, home) as (log, history):
@@ -165,23 +167,29 @@ def judge_parts(
     counted = reduce(CountedWindow.merge, parts)
     reference = reference_of(bundle, version)
     if plan.span is None:
-        return check_table(counted, reference, use_case)
+        return _timed(check_table(counted, reference, use_case), plan)
     with log_in_use(use_case, reference, home) as (log, history):
         reference = reference_in_force(reference, history, log, use_case.monitoring)
         rows = log_rows(use_case, log, reference, home, plan.span)
-        return check_log(counted, rows, plan.span, reference, use_case)
+        return _timed(check_log(counted, rows, plan.span, reference, use_case), plan)
+
+
+def _timed(checked: CheckedWindow, plan: WindowPlan) -> CheckedWindow:
+    """Return a checked window with the seconds since it was divided."""
+    seconds = (datetime.now(UTC) - plan.begun).total_seconds()
+    return replace(checked, observed=checked.observed.model_copy(update={"seconds": seconds}))
 
 
 def _shares(
     log: PredictionHistory, span: Span, version: str, use_case: UseCase
 ) -> tuple[Span, ...]:
     """Cut a span at moments between which about as many rows came, the newest share first."""
-    bounds = {"since": span.since, "until": span.until}
-    rows = log.count(**bounds, version=version)
+    rows = log.count(since=span.since, until=span.until, version=version)
     rows = rows if span.rows is None else min(rows, span.rows)
     of, shares, until = use_case.monitoring.partitions, [], span.until
     for number in range(1, of):
-        moment = log.time_of(number * rows // of, **bounds, version=version)
+        newer = number * rows // of
+        moment = log.time_of(newer, since=span.since, until=span.until, version=version)
         since = until if moment is None else min(moment, until)
         shares.append(replace(span, since=since, until=until, rows=None))
         until = since

@@ -22,13 +22,16 @@ def iris(seed: int, shift: float = 0.0):
 
 
 def test_a_file_without_and_with_drift(home, tmp_path):
-    for name, shift in (("quiet", 0.0), ("first", 1.5), ("second", 1.5)):
+    for name, shift in (("quiet", 0.0), ("first", 1.5)):
         iris(len(name), shift).to_csv(tmp_path / f"{name}.csv", index=False)
+    iris(6, 1.5).to_parquet(tmp_path / "second.parquet", index=False)
     said = home.run(*MONITOR, "--window", str(tmp_path / "quiet.csv"))
     said.check(0, "NO DRIFT", "sepal_length_cm", "Evidently", "window.html")
     first = home.run(*MONITOR, "--window", str(tmp_path / "first.csv"), "--quiet")
     first.check(0, "WATCH", "Not confirmed: 1 of 2 alarms")
-    second = home.run(*MONITOR, "--window", str(tmp_path / "second.csv"), "--json").check(1).json
+    parts = ("--set", "monitoring.partitions=2")
+    window = ("--window", str(tmp_path / "second.parquet"))
+    second = home.run(*MONITOR, *window, *parts, "--json").check(1).json
     assert second["status"] == "retrain"
     assert second["exit_code"] == 1
     window = second["window"]
