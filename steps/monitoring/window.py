@@ -59,7 +59,8 @@ def observe_window(
     folder = champion_folder(model, home)
     announce("Judge the window")
     checked = observe(use_case, folder, model.version, home, asked=_span(seconds))
-    return _drawn(checked, use_case, home)
+    observed, figures = _drawn(checked, use_case, home)
+    return observed, figures  # ZenML tells several outputs by this form
 
 
 @step(enable_cache=False)
@@ -103,7 +104,8 @@ def judge_parts(
     bundle = champion_folder(model, home)
     read = [part.read() for part in counted]
     checked = parts.judge_parts(use_case, bundle, model.version, home, plan, read)
-    return _drawn(checked, use_case, home)
+    observed, figures = _drawn(checked, use_case, home)
+    return observed, figures  # ZenML tells several outputs by this form
 
 
 def _span(seconds: float | None) -> timedelta | None:
