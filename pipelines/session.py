@@ -180,6 +180,7 @@ def ensure_stack(name: str | None) -> str:
         If ``name`` is not registered, or the stack lacks what training needs.
     """
     from zenml.client import Client
+    from zenml.enums import StoreType
 
     from stacks.apply import apply
     from stacks.spec import read_stack
@@ -188,7 +189,8 @@ def ensure_stack(name: str | None) -> str:
     registered = {stack.name for stack in client.list_stacks(size=1000)}
     spec = read_stack(LOCAL_STACK)
     wanted = name or client.active_stack_model.name
-    if wanted in registered - {"default", spec.name}:
+    shared = client.zen_store.type == StoreType.REST
+    if shared and wanted in registered - {"default", spec.name}:
         pass  # a server that others share learns nothing of this machine's folders
     elif spec.name not in registered:
         apply(spec)
@@ -212,9 +214,11 @@ def ensure_stack(name: str | None) -> str:
         if kind not in {member.value for member in stack.components}
     ]
     if missing:
+        local = "zenml stack set local", "python -m stacks apply stacks/local.yaml --set"
+        remedy = local[0] if spec.name in registered else local[1]
         raise InputError(
             f"The active stack {stack.name!r} has no {' and no '.join(missing)}. "
-            "Use one that has: zenml stack set local"
+            f"Use one that has: {remedy}"
         )
     adopt_variables(stack)
     return stack.name

@@ -86,7 +86,7 @@ def test_with_a_server_nothing_but_the_cluster_is_missing(servers, tmp_path):
         # Nothing was registered: there is as much to do as before.
         planned = home.command(*apply, "--dry-run", **environment).check().out
     assert "+ stack 'kubernetes'" in planned
-    assert "+ orchestrator 'kubernetes'" in planned
+    assert "+ orchestrator 'evergreen'" in planned
     assert "~ secret 'evergreen-database': EVERGREEN_DATABASE_URL -> ***" in planned
 
 
@@ -115,6 +115,7 @@ def test_a_key_that_neither_the_environment_nor_zenml_has(servers, no_cluster):
     # Without its keys, nothing can be said of the bucket.
     assert found(lacks) == ["ZenML server", "Kubernetes cluster"], lacks
     Client().create_secret("evergreen-s3", {"aws_secret_access_key": "kept"})
+    Client().create_secret("evergreen-tables", {"AWS_SECRET_ACCESS_KEY": "kept"})
     assert not any("Secret" in lack for lack in find_lacks(read_stack(FILE, environment)))
 
 

@@ -45,8 +45,6 @@ REQUEST = RetrainRequest(
 @cache
 def pipelines() -> dict[str, tuple[Pipeline, tuple]]:
     """Return every static pipeline with what it takes after the use case."""
-    # A test worker has no main module that ZenML could take for the root of all sources.
-    source_utils.set_custom_source_root(str(ROOT))
     from pipelines.batch import batch
     from pipelines.deploy import deploy
     from pipelines.monitor import monitor
@@ -65,6 +63,8 @@ def pipelines() -> dict[str, tuple[Pipeline, tuple]]:
 @pytest.fixture
 def compiled(monkeypatch):
     """Compile a pipeline for a stack as `carry_out` hands it over; return its steps by name."""
+    # A test worker has no main module that ZenML could take for the root of all sources.
+    source_utils.set_custom_source_root(str(ROOT))
     monkeypatch.setattr("stacks.train_image.train_image", lambda *_: IMAGE)
 
     def compile_for(name: str, stack: str) -> dict:
