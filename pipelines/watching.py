@@ -126,10 +126,12 @@ class Watch:
         pods = Pods(self._stack, run)
         self._follow_logs(pods)
         for trouble in pods.ended():
-            named = resources_of(trouble.step)
+            own = trouble.step == START
+            which = "default" if own else f"steps.{resources_of(trouble.step)}"
             return UnreachableError(
-                f"Step {trouble.step!r} was ended by the cluster: {trouble.reason}. Give it more, "
-                f"such as --set resources.steps.{named}.memory_limit=4Gi. {_KEPT}"
+                f"{'The run' if own else f'Step {trouble.step!r}'} was ended by the cluster: "
+                f"{trouble.reason}. Give it more, such as "
+                f"--set resources.{which}.memory_limit=4Gi. {_KEPT}"
             )
         waiting = pods.waiting()
         self._since = {one: self._since.get(one, now) for one in waiting}
