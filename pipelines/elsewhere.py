@@ -87,19 +87,11 @@ def _at_this_machine(pipeline: Pipeline, stack: Stack) -> Pipeline:
 
 def placed(pipeline: Pipeline, stack: Stack, use_case: UseCase, view: LiveView) -> Pipeline:
     """Return the pipeline with the image of its steps, and with what they get."""
-    from zenml.config import DockerSettings
     from zenml.config.retry_config import StepRetryConfig
 
-    from stacks.train_image import train_image
+    from stacks.train_image import settings_of, train_image
 
-    docker = DockerSettings(
-        parent_image=train_image(stack, view.show),
-        skip_build=True,
-        install_stack_requirements=False,
-        # The code is in the image: none is to be uploaded, and to take its place.
-        allow_download_from_artifact_store=False,
-        allow_download_from_code_repository=False,
-    )
+    docker = settings_of(train_image(stack, view.show))
     common, steps = pod_settings(use_case.resources, stack)
     if pipeline.is_dynamic:  # its steps are placed as it calls them, most of them in its own pod
         common, steps = own_pod(use_case.resources, stack), {}
