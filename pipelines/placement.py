@@ -156,14 +156,25 @@ class Placement:
         from zenml.config.retry_config import StepRetryConfig
         from zenml.enums import StepRuntime
 
-        # ZenML gives them the account of the run's own pod, which may do more.
-        account = {"service_account_name": self._account} if self._account else {}
-        own = {"orchestrator": {**settings.get("orchestrator", {}), **account}}
+        own = isolated_settings(settings, self._account)
         return step.with_options(
-            settings=own if own["orchestrator"] else None,
+            settings=own or None,
             runtime=StepRuntime.ISOLATED,
             retry=StepRetryConfig(max_retries=TRIES - 1),
         )
+
+
+def isolated_settings(settings: dict[str, Any], account: str | None) -> dict[str, Any]:
+    """Return the settings of a dynamic pipeline's step that has a pod of its own.
+
+    ZenML gives such a pod the account of the run's own pod, which may do more than a step needs:
+    here it gets the one that its own settings name, or else ``account``, that of the stack's steps.
+    """
+    own = settings.get("orchestrator", {})
+    account = own.get("step_pod_service_account_name", account)
+    if account:
+        own = {**own, "service_account_name": account}
+    return {"orchestrator": own} if own else {}
 
 
 def in_dynamic_pipeline() -> bool:
