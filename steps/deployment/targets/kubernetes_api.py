@@ -26,6 +26,7 @@ from evergreen.deployment.cluster_manifest import DRAINING, GRACE, REVISION, STA
 from evergreen.deployment.servers import Health, api_health, read_health, swap_failure
 from evergreen.deployment.values import ServerState
 from evergreen.errors import EvergreenError, UnreachableError
+from stacks.cluster_answers import refusal
 from stacks.train_image import settings_of, train_image
 from steps.announcements import announce
 from steps.deployment.cluster_deployer import CLUSTER, ClusterDeployer
@@ -318,18 +319,11 @@ class ClusterApi(DeployedApi):
         except EvergreenError:
             raise
         except ApiException as error:
-            raise UnreachableError(f"The cluster refuses: {_told(error)}") from error
+            raise UnreachableError(f"The cluster refuses: {refusal(error)}") from error
         except (urllib3.exceptions.HTTPError, ConfigException) as error:
             raise UnreachableError(f"The cluster does not answer: {error}") from error
         except DeployerError as error:
             raise UnreachableError(f"The API cannot be started: {error}") from error
-
-
-def _told(error: ApiException) -> str:
-    try:
-        return str(json.loads(error.body)["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"{error.status} {error.reason}"
 
 
 def _pods(deployment: dict[str, Any]) -> dict[str, int]:
