@@ -88,18 +88,10 @@ def _at_this_machine(pipeline: Pipeline, stack: Stack) -> Pipeline:
 
 def placed(pipeline: Pipeline, stack: Stack, use_case: UseCase, view: LiveView) -> Pipeline:
     """Return the pipeline with the image of its steps, and with what its own pod gets."""
-    from zenml.config import DockerSettings
 
-    from stacks.train_image import train_image
+    from stacks.train_image import settings_of, train_image
 
-    docker = DockerSettings(
-        parent_image=train_image(stack, view.show),
-        skip_build=True,
-        install_stack_requirements=False,
-        # The code is in the image: none is to be uploaded, and to take its place.
-        allow_download_from_artifact_store=False,
-        allow_download_from_code_repository=False,
-    )
+    docker = settings_of(train_image(stack, view.show))
     return pipeline.with_options(
         # A turn of the loop that was broken off is taken up by the next one.
         retry=again(delay=PAUSE) if pipeline.name in IN_PODS and in_cluster(stack) else None,

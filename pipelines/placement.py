@@ -23,6 +23,8 @@ TRIES: Final = 3  # of a step in a cluster, whose pod or whatever it needs may g
 PAUSE: Final = 10  # seconds until a step that shares its pod is tried again; doubled each time
 DEPLOYER: Final = "deployer"  # account of deploy/kubernetes, which may create what the API needs
 DEPLOYING: Final = ("deploy_everywhere", "smoke_test", "record_deployment", "verify_serving")
+_PARTITION: Final = "score_partition_"
+_PART: Final = "count_part_"
 _ONE_MACHINE = ("local", "local_docker")  # orchestrators that take one step after the other
 
 
@@ -88,21 +90,24 @@ def resources_of(invocation: str) -> str:
     """Return the name under which ``resources.steps`` tells of a step."""
     if invocation.startswith(candidate_step("")):
         return "search_candidates"
-    if invocation.startswith("count_part_"):
+    if invocation.startswith(_PART):
         return "observe_window"
-    return "score_table" if invocation.startswith("score_partition_") else invocation
+    return "score_table" if invocation.startswith(_PARTITION) else invocation
 
 
 def partition_steps(use_case: UseCase) -> tuple[str, ...]:
     """Return the names of the steps that score a part of a table each."""
-    of = use_case.batch.partitions
-    return tuple(f"score_partition_{number}" for number in range(1, of + 1)) if of > 1 else ()
+    return _numbered(_PARTITION, use_case.batch.partitions)
 
 
 def part_steps(use_case: UseCase) -> tuple[str, ...]:
     """Return the names of the steps that count a part of a window each."""
-    of = use_case.monitoring.partitions
-    return tuple(f"count_part_{number}" for number in range(1, of + 1)) if of > 1 else ()
+    return _numbered(_PART, use_case.monitoring.partitions)
+
+
+def _numbered(prefix: str, of: int) -> tuple[str, ...]:
+    """Return a name per part, from 1; none where there is but one part."""
+    return tuple(f"{prefix}{number}" for number in range(1, of + 1)) if of > 1 else ()
 
 
 def candidate_step(candidate: str) -> str:
