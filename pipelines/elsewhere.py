@@ -88,7 +88,6 @@ def _at_this_machine(pipeline: Pipeline, stack: Stack) -> Pipeline:
 
 def placed(pipeline: Pipeline, stack: Stack, use_case: UseCase, view: LiveView) -> Pipeline:
     """Return the pipeline with the image of its steps, and with what its own pod gets."""
-
     from stacks.train_image import settings_of, train_image
 
     docker = settings_of(train_image(stack, view.show))
