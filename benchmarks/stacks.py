@@ -174,8 +174,8 @@ def report(local: Run, remote: Run) -> None:
     added = (remote.seconds - local.seconds) / len(steps)
     print(
         f"\nThe command: {local.seconds:.1f} s here, {remote.seconds:.1f} s on the cluster, which "
-        f"adds {added:.1f} s per step; {steps[0].start - remote.began:.1f} s from the command to its "
-        "first step."
+        f"adds {added:.1f} s per step. From the command to its first step: "
+        f"{steps[0].start - remote.began:.1f} s."
     )
 
 
