@@ -40,7 +40,7 @@ def test_more_memory_than_its_limit(cluster_home, servers):
 def test_an_image_that_cannot_be_pulled(cluster_home, servers):
     nowhere = f"127.0.0.1:1/evergreen-train@sha256:{'0' * 64}"
     done = cluster_home.run(*WINE, timeout=PATIENCE, EVERGREEN_TRAIN_IMAGE=nowhere)
-    done.check(3, "ImagePull", nowhere)
+    done.check(3, "cannot pull the image of the steps", nowhere, "ErrImagePull")
     assert_registry_matches_its_log(servers, "wine")
     assert_nothing_goes_on()
 
