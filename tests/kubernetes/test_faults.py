@@ -92,12 +92,12 @@ def test_pods_and_servers_that_go_away_are_made_up_for(champion, cluster_home, s
     with cluster_home.running(*WINE, *OTHER) as run:
         kill(of_run(run, "search_candidate_decision_tree"))
         of_run(run, "search_candidate_decision_tree")
-        kill(of_run(run, OWN))
-        second = of_run(run, OWN)
+        own = of_run(run, OWN)
+        until("it fits", lambda: "`fit_challenger` has started" in said_by(own))
         with refused(port_of(servers["AWS_ENDPOINT_URL"])):
-            until("it missed its files", lambda: "before retrying step" in said_by(second))
-        until("it publishes", lambda: "`publish_challenger` has started" in said_by(second))
-        kill(second)
+            until("it missed its files", lambda: "before retrying step" in said_by(own))
+        until("it publishes", lambda: "`publish_challenger` has started" in said_by(own))
+        kill(own)
         run.finish(PATIENCE).check(0)
     assert_registry_matches_its_log(servers, "wine")
     assert_nothing_goes_on()
