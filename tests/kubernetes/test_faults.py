@@ -110,7 +110,7 @@ def test_a_cluster_without_its_api_server_or_its_kubelet(champion, cluster_home,
             time.sleep(5)
         with away("apiserver"):
             time.sleep(60)
-        run.finish(PATIENCE).check(0, "unchanged")
+        run.finish(PATIENCE).check(0, "UNCHANGED")
     assert_registry_matches_its_log(servers, "wine")
     assert_nothing_goes_on()
 
