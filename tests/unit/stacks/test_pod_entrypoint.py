@@ -17,7 +17,8 @@ except SystemExit as end:
     from zenml.integrations.registry import integration_registry
     integration_registry.activate_integrations()
     from zenml.utils.source_utils import get_source_root
-    print(end.code, sorted({"evidently", "mlflow", "sklearn"} & set(sys.modules)), get_source_root())
+    print(end.code, sorted({"evidently", "mlflow", "sklearn"} & set(sys.modules)))
+    print(get_source_root())
 """
 
 
@@ -34,5 +35,5 @@ def start(*arguments):
 def test_it_is_zenml_s_entrypoint_without_integrations():
     done = start("--help")
     assert "--entrypoint_config_source" in done.stdout
-    assert done.stdout.splitlines()[-1] == f"0 [] {ROOT}"
+    assert done.stdout.splitlines()[-2:] == ["0 []", str(ROOT)]
     assert "required: --entrypoint_config_source" in start().stderr
