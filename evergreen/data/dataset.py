@@ -17,6 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -173,8 +174,19 @@ class Dataset:
         drawn = np.random.default_rng(seed).choice(self.rows, rows, replace=False, shuffle=False)
         taken = np.zeros(self.rows, dtype=bool)
         taken[drawn] = True
-        parts = [piece[taken[piece.index]] for piece in self.pieces(columns)]
-        return pd.concat(parts)
+        return self.read_where(taken, columns)
+
+    def read_where(
+        self, taken: npt.NDArray[np.bool_], columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Return the rows where a mask of all rows is true; the index holds their places.
+
+        Raises
+        ------
+        InputError, UnreachableError
+            As `read` does.
+        """
+        return pd.concat([piece[taken[piece.index]] for piece in self.pieces(columns)])
 
     def _require_columns(self, columns: Sequence[str] | None) -> None:
         for name in columns or ():

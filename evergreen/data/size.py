@@ -14,6 +14,7 @@ import pyarrow as pa
 from evergreen.data.engine import Engine, EngineName
 from evergreen.data.source_config import CsvSource, HttpSource, Source, SqlSource
 from evergreen.data.sources.streams import TableStream, open_stream
+from evergreen.errors import InputError
 from evergreen.values import Value
 
 MEMORY_SHARE: Final = 0.1  # a training in memory takes up to eight times its table, see docs/scale
@@ -45,12 +46,15 @@ def choose_engine(
 
     Raises
     ------
-    InputError, UnreachableError
-        As reading the source does.
+    UnreachableError
+        A file system, database or web server does not answer.
     """
     if wanted in ("memory", "external"):
         return Engine(name=wanted, reason=f"training.engine is {wanted}"), None
-    size, there = table_size(source, environ), memory_limit()
+    try:
+        size, there = table_size(source, environ), memory_limit()
+    except InputError:
+        return Engine(name="memory", reason="the source has a mistake"), None  # reading it says so
     if size is None:
         reason = "the source does not tell its size; set training.engine: external if it is large"
         return Engine(name="memory", reason=reason), None

@@ -40,6 +40,7 @@ from typing import Literal
 
 from evergreen.config import Choice, UseCase
 from evergreen.data.contract import Contract
+from evergreen.data.engine import IN_MEMORY, Engine
 from evergreen.data.quality_report import QualityReport
 from evergreen.promotion.verdict import Verdict
 from evergreen.training.results import CandidateResult, Evaluation, Explanation, SearchResult
@@ -58,6 +59,7 @@ class DataFacts(Value):
     split_boundary: str | None = None  # by time: the first moment of the holdout
     contract: Contract
     quality: QualityReport
+    engine: Engine = IN_MEMORY
 
 
 class Registration(Value):

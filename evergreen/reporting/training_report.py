@@ -31,6 +31,7 @@ from evergreen.reporting.numbers import (
 from evergreen.reporting.pages import html_page
 from evergreen.reporting.style import Drawing
 from evergreen.reporting.wording import headline, severities
+from evergreen.training.bounds import search_rows
 from evergreen.training.results import CandidateResult
 
 MAX_FINDINGS = 30
@@ -75,6 +76,7 @@ def training_report(facts: TrainingFacts, drawings: Mapping[str, Drawing] | None
         headline=headline(facts),
         key_figures=_key_figures(facts, arms),
         arms=arms,
+        rows_used=_rows_used(facts),
         metric_rows=metric_rows(facts, arms),
         candidate_rows=[_candidate_row(each, facts) for each in facts.search.candidates],
         drawings=drawn,
@@ -91,6 +93,24 @@ def training_report(facts: TrainingFacts, drawings: Mapping[str, Drawing] | None
         meanings=meanings(facts.challenger.metrics),
         metric_title=metric_title,
     )
+
+
+def _rows_used(facts: TrainingFacts) -> str:
+    """Say which rows served what, where that was not all of them."""
+    data = facts.data
+    searched = search_rows(data.train_rows, data.engine, facts.use_case.training)
+    said = []
+    if searched < data.train_rows:
+        said.append(
+            f"the candidates were searched on {count(searched)} training rows drawn evenly, and "
+            f"the best one was fitted on all {count(data.train_rows)}"
+        )
+    if facts.challenger.rows < data.holdout_rows:
+        said.append(
+            f"the models were evaluated on {count(facts.challenger.rows)} rows drawn evenly from "
+            f"the {count(data.holdout_rows)} held out"
+        )
+    return "; ".join(said)
 
 
 def _key_figures(facts: TrainingFacts, arms: list[Arm]) -> list[KeyFigure]:
