@@ -11,6 +11,7 @@ from typing import Final, Literal
 import psutil
 import pyarrow as pa
 
+from evergreen.data.contract import Contract
 from evergreen.data.engine import Engine, EngineName
 from evergreen.data.source_config import CsvSource, HttpSource, Source, SqlSource
 from evergreen.data.sources.streams import TableStream, open_stream
@@ -20,6 +21,7 @@ from evergreen.values import Value
 MEMORY_SHARE: Final = 0.1  # a training in memory takes up to eight times its table, see docs/scale
 SAMPLE_ROWS: Final = 1_000
 COMPRESSION: Final = 5  # of CSV by gzip, about
+TEXT_BYTES: Final = 20  # of a short text in a frame
 
 _LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),  # cgroup v2
@@ -105,6 +107,12 @@ def memory_limit() -> int:
         except (OSError, ValueError):  # not there, or "max"
             continue
     return min(limits)
+
+
+def frame_bytes(contract: Contract, rows: int) -> int:
+    """Return about what so many rows take in memory, going by their columns' types."""
+    widths = (TEXT_BYTES if c.type in ("category", "identifier") else 8 for c in contract.columns)
+    return rows * sum(widths)
 
 
 def gigabytes(size: float) -> str:

@@ -39,6 +39,7 @@ from datetime import datetime
 from typing import Literal
 
 from evergreen.config import Choice, UseCase
+from evergreen.costs import StageCost
 from evergreen.data.contract import Contract
 from evergreen.data.engine import IN_MEMORY, Engine
 from evergreen.data.quality_report import QualityReport
@@ -126,6 +127,7 @@ class TrainingFacts(Value):
     previous: ChampionRecord | None = None
     provenance: Provenance
     links: tuple[Link, ...] = ()
+    costs: tuple[StageCost, ...] = ()  # of the stages that ran in one process with the report
 
     @property
     def best(self) -> CandidateResult:

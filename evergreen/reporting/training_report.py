@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evergreen.data.size import frame_bytes, gigabytes
 from evergreen.reporting.changes import changes, recorded_metrics
 from evergreen.reporting.facts import TrainingFacts
 from evergreen.reporting.figures import draw
@@ -26,12 +27,14 @@ from evergreen.reporting.numbers import (
     number,
     parameters,
     plural,
+    seconds,
     with_deviation,
 )
 from evergreen.reporting.pages import html_page
 from evergreen.reporting.style import Drawing
 from evergreen.reporting.wording import headline, severities
 from evergreen.training.bounds import search_rows
+from evergreen.training.plan import compare, plan_stages
 from evergreen.training.results import CandidateResult
 
 MAX_FINDINGS = 30
@@ -77,6 +80,7 @@ def training_report(facts: TrainingFacts, drawings: Mapping[str, Drawing] | None
         key_figures=_key_figures(facts, arms),
         arms=arms,
         rows_used=_rows_used(facts),
+        costs=_costs(facts),
         metric_rows=metric_rows(facts, arms),
         candidate_rows=[_candidate_row(each, facts) for each in facts.search.candidates],
         drawings=drawn,
@@ -93,6 +97,25 @@ def training_report(facts: TrainingFacts, drawings: Mapping[str, Drawing] | None
         meanings=meanings(facts.challenger.metrics),
         metric_title=metric_title,
     )
+
+
+def _costs(facts: TrainingFacts) -> list[tuple[str, str, str, str, str]]:
+    """Return stage, planned and real time, planned memory, and memory at its highest so far."""
+    data = facts.data
+    columns = len(data.contract.columns)
+    planned = plan_stages(
+        data.rows, columns, frame_bytes(data.contract, data.rows), data.engine, facts.use_case
+    )
+    return [
+        (
+            stage.plan.stage,
+            seconds(stage.plan.seconds),
+            seconds(stage.fact.seconds) if stage.fact else "from the cache, or elsewhere",
+            gigabytes(stage.plan.memory),
+            gigabytes(stage.fact.peak_bytes) if stage.fact and stage.fact.peak_bytes else "",
+        )
+        for stage in compare(planned, facts.costs)
+    ]
 
 
 def _rows_used(facts: TrainingFacts) -> str:

@@ -40,11 +40,11 @@ def load_table(
     data: DataConfig, engine: Literal["auto", "memory", "external"]
 ) -> Annotated[Dataset, "raw_table"]:
     """Read the source anew in every run; what follows is cached by the table's fingerprint."""
-    announce(f"Load {describe_source(data.source)}")
     chosen, _ = choose_engine(engine, data.source)
     path = scratch_file("raw.parquet")
+    stays = f" to disk, piece by piece: {chosen.reason}" if chosen.external else ""
+    announce(f"Load {describe_source(data.source)}{stays}")
     if chosen.external:
-        announce(f"Write the table to disk piece by piece: {chosen.reason}")
         dataset = ingest(data.source, path, chosen)
     else:
         frame = read_source(data.source)

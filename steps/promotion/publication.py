@@ -31,7 +31,7 @@ from evergreen.training.bounds import PROFILE_ROWS, some_rows
 from evergreen.training.predictions import arms_from_frame
 from evergreen.training.results import Evaluations, Explanation, SearchResult
 from steps.alerting import tell
-from steps.announcements import announce
+from steps.announcements import announce, costs
 from steps.caching import CACHED
 from steps.materializers import BundleMaterializer
 from steps.promotion.champion import ChampionReference, open_registry
@@ -180,6 +180,7 @@ def concluded(
                 reporting.Link(name="ZenML run", id=run_name()),
                 reporting.Link(name="MLflow run", id=run_id),
             ),
+            "costs": costs(),
         }
     )
 

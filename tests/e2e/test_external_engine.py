@@ -38,7 +38,8 @@ def config(tmp_path) -> Path:
     colour = random.choice(["red", "green", "blue"], ROWS)
     sold = size + (colour == "red") * age / 40 + random.normal(0, 0.7, ROWS) > 0.5
     size[random.random(ROWS) < 0.03] = np.nan
-    code = [*map(str, random.integers(0, 9, ROWS - 1)), "x"]
+    code = random.choice(list("123456789"), ROWS)
+    code[ROWS * 3 // 4 :] = random.choice(list("xyz"), ROWS // 4)
     table = {"size": size, "age": age, "colour": colour, "code": code}
     pd.DataFrame({**table, "sold": np.where(sold, "yes", "no")}).to_csv(
         tmp_path / "sales.csv", index=False
