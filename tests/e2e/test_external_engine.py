@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from evergreen.promotion.bundle import open_bundle
+from tests.support.command_line import Home
 
 ROWS = 20_000
 METRIC_TOLERANCE = 0.01  # relative: what docs/scale.md promises
@@ -80,3 +81,17 @@ def test_both_engines(home, config):
     assert bundle.manifest.runtime == "onnx"
     assert bundle.manifest.origin.rows == memory["train_rows"]
     assert not list((home.state / "tmp").rglob("features*"))
+
+
+def test_a_plan_trains_nothing(config, tmp_path):
+    home = Home(tmp_path / "home")
+    shown = home.run("--pipeline", "train", "--plan", "--config", str(config)).check()
+    assert "engine memory" in shown.out
+    assert "Fit the challenger" in shown.out
+    told = json.loads(
+        home.run("--pipeline", "train", "--plan", "--config", str(config), "--json").check().out
+    )
+    assert told["size"]["rows"] == pytest.approx(ROWS, rel=0.05)
+    assert told["memory"] < told["memory_limit"]
+    assert not home.state.exists()
+    home.run("--pipeline", "batch", "--plan").check(2, "--plan goes with --pipeline train")
