@@ -72,20 +72,21 @@ class Comparison(Value):
 # Per stage: seconds per million values, and bytes of memory per byte of the rows at hand.
 Figures = Mapping[str, tuple[float, float]]
 IN_MEMORY: Final[Figures] = {
-    "Load": (0.12, 4.0),
-    "Settle the data contract": (0.10, 3.0),
-    "Check the data": (0.25, 5.0),
-    "Set the holdout aside": (0.20, 6.0),
+    "Load": (0.2, 4.0),
+    "Settle the data contract": (0.1, 3.0),
+    "Check the data": (0.4, 5.0),
+    "Set the holdout aside": (0.25, 6.0),
 }
 ON_DISK: Final[Figures] = {
-    "Load": (0.20, 0.0),
-    "Settle the data contract": (0.12, 0.0),
-    "Check the data": (0.40, 0.0),
-    "Set the holdout aside": (0.60, 0.0),
+    "Load": (0.3, 0.0),
+    "Settle the data contract": (0.1, 0.0),
+    "Check the data": (0.8, 0.0),
+    "Set the holdout aside": (0.6, 0.0),
 }
 FIT_SECONDS: Final = 0.012  # of XGBoost per million values and round
-EVALUATE_SECONDS: Final = 25.0  # per million rows and model
-PROFILE_SECONDS: Final = 1.5  # per million values
+FIT_COPIES: Final = 8.5  # of the rows that preprocessing is fitted on
+EVALUATE_SECONDS: Final = 50.0  # per million rows and model
+PROFILE_SECONDS: Final = 0.5  # per million values
 PIECES: Final = 700_000_000  # bytes that pieces of a table on disk take, over all columns
 PER_ROW: Final = 60  # bytes per row that an engine on disk keeps
 
@@ -166,8 +167,8 @@ def _stages(
     yield StagePlan(
         stage="Fit the challenger",
         rows=train,
-        seconds=FIT_SECONDS * ROUNDS * train * columns / 1e6 * (1.3 if external else 1.0),
-        memory=memory(fitted, 5.0),
+        seconds=FIT_SECONDS * _rounds(training) * train * columns / 1e6 * (1.3 if external else 1),
+        memory=memory(fitted, FIT_COPIES),
     )
     judged = min(holdout, EVALUATION_ROWS) if external else holdout
     yield StagePlan(
@@ -193,10 +194,16 @@ def _search_seconds(millions: float, use_case: UseCase, external: bool) -> float
     for name in _competing(use_case.task, training, external):
         relative = BY_NAME[name].cost / measure
         fits = folds * training.trials
-        one = FIT_SECONDS * ROUNDS / 2 * relative * millions
+        one = FIT_SECONDS * _rounds(training) * relative * millions
         limit = training.timeout.total_seconds() if training.timeout else float("inf")
         seconds += min(fits * one, limit)
     return seconds
+
+
+def _rounds(training: TrainingConfig) -> float:
+    xgboost = training.candidates.get("xgboost")
+    fixed = xgboost.params.get("n_estimators") if xgboost else None
+    return float(fixed) if isinstance(fixed, int | float) else ROUNDS
 
 
 def _competing(task: Task, training: TrainingConfig, external: bool) -> list[str]:
