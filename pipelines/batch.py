@@ -6,7 +6,7 @@ from zenml import pipeline
 from zenml.enums import ExecutionMode
 
 from evergreen.config import UseCase
-from pipelines.placement import partition_steps
+from pipelines.placement import Placement, partition_steps
 from steps.batch.scoring import find_model, join_partitions, score_partition, score_table
 
 
@@ -19,12 +19,14 @@ from steps.batch.scoring import find_model, join_partitions, score_partition, sc
 )
 def batch(use_case: UseCase) -> None:
     """Score a whole table."""
-    model = find_model(use_case)
+    at = Placement(use_case)
+    model = at(find_model)(use_case)
     if use_case.batch.partitions == 1:
-        score_table(model, use_case)
+        at(score_table)(model, use_case)
         return
+    score = at.apart(score_partition, "score_table")
     parts = [
-        score_partition(model, use_case, number, id=name)
+        score(model, use_case, number, id=name)
         for number, name in enumerate(partition_steps(use_case))
     ]
-    join_partitions(parts, model, use_case)
+    at(join_partitions)(parts, model, use_case)

@@ -68,11 +68,13 @@ def execute(
     session.mend_stale_runs(use_case, tag)
 
     require_reachable(use_case)
-    from pipelines.batch import batch
+    from pipelines.in_pods import pipeline_called
     from steps.announcements import listening
 
     with listening(view.show):
-        configured = batch.with_options(run_name=run_name, enable_cache=False, tags=[tag])
+        configured = pipeline_called("batch").with_options(
+            run_name=run_name, enable_cache=False, tags=[tag]
+        )
         run = carry_out(configured, run_name, view, use_case)
     last = "score_table" if use_case.batch.partitions == 1 else "join_partitions"
     result: BatchResult = run.steps[last].regular_outputs["batch_result"].load()

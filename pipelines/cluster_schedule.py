@@ -23,12 +23,12 @@ from evergreen.terminal import LiveView
 from evergreen.use_case import load_use_case
 from pipelines import session
 from pipelines.pods import in_cluster
-from stacks.cron_job import PIPELINE, USE_CASE, ClusterSchedule, CronJobs
+from stacks.cron_job import KEY_VARIABLE, PIPELINE, USE_CASE, ClusterSchedule, CronJobs
+from stacks.train_image import train_image
 
 if TYPE_CHECKING:
     from zenml.stack import Stack
 
-KEY_VARIABLE = "ZENML_STORE_API_KEY"
 LOCK = "schedules"
 MEANWHILE = "two at once would change the same schedules."
 
@@ -135,8 +135,6 @@ def schedule_of(
 ) -> ClusterSchedule:
     """Return what the options ask for, with the image of this code and a key to ZenML."""
     from zenml.client import Client
-
-    from stacks.train_image import train_image
 
     key = os.environ.get(KEY_VARIABLE)
     if not key:

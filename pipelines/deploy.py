@@ -6,6 +6,7 @@ from zenml import pipeline
 from zenml.enums import ExecutionMode
 
 from evergreen.config import UseCase
+from pipelines.placement import Placement
 from steps.deployment.champion import resolve_champion, verify_bundle
 from steps.deployment.record import record_deployment
 from steps.deployment.rollout import deploy_everywhere
@@ -21,10 +22,11 @@ from steps.deployment.verification import smoke_test
 )
 def deploy(use_case: UseCase) -> None:
     """Bring the champion of one use case to every serving component of the active stack."""
-    champion = resolve_champion(use_case.name)
-    release = verify_bundle(champion)
+    at = Placement(use_case)
+    champion = at(resolve_champion)(use_case.name)
+    release = at(verify_bundle)(champion)
 
-    rollout = deploy_everywhere(release, use_case)
-    answers = smoke_test(rollout, release)
+    rollout = at(deploy_everywhere)(release, use_case)
+    answers = at(smoke_test)(rollout, release)
 
-    record_deployment(rollout, answers, release)
+    at(record_deployment)(rollout, answers, release)

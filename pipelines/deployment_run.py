@@ -88,11 +88,11 @@ def train_first(
 
 def execute(use_case: UseCase, view: LiveView, run_name: str) -> tuple[DeploymentReport, str]:
     """Run the pipeline to its end; return its report, and the name of the run."""
-    from pipelines.deploy import deploy
+    from pipelines.in_pods import pipeline_called
     from steps.announcements import listening
 
     with listening(view.show):
-        configured = deploy.with_options(
+        configured = pipeline_called("deploy").with_options(
             run_name=run_name, enable_cache=False, tags=[use_case.name]
         )
         run = carry_out(configured, run_name, view, use_case)

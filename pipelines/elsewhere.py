@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from evergreen.errors import EvergreenError, UnreachableError
 from evergreen.paths import HOME_VARIABLE, Home
 from evergreen.terminal import LiveView
-from pipelines.placement import TRIES, invocations, own_pod, pod_settings, runs_here
+from pipelines.in_pods import IN_PODS
+from pipelines.placement import PAUSE, again, own_pod, runs_here
 from pipelines.pods import in_cluster, remove_pods
 from pipelines.run_records import POLL, StepError, find_run, has_failed, raised_by, steps_of
 from pipelines.watching import Watch
@@ -86,34 +87,14 @@ def _at_this_machine(pipeline: Pipeline, stack: Stack) -> Pipeline:
 
 
 def placed(pipeline: Pipeline, stack: Stack, use_case: UseCase, view: LiveView) -> Pipeline:
-    """Return the pipeline with the image of its steps, and with what they get."""
-    from zenml.config import DockerSettings
-    from zenml.config.retry_config import StepRetryConfig
+    """Return the pipeline with the image of its steps, and with what its own pod gets."""
+    from stacks.train_image import settings_of, train_image
 
-    from stacks.train_image import train_image
-
-    docker = DockerSettings(
-        parent_image=train_image(stack, view.show),
-        skip_build=True,
-        install_stack_requirements=False,
-        # The code is in the image: none is to be uploaded, and to take its place.
-        allow_download_from_artifact_store=False,
-        allow_download_from_code_repository=False,
-    )
-    common, steps = pod_settings(use_case.resources, stack)
-    if pipeline.is_dynamic:  # its steps are placed as it calls them, most of them in its own pod
-        common, steps = own_pod(use_case.resources, stack), {}
-    chosen = {
-        invocation: {"settings": settings}
-        for name, settings in steps.items()
-        for invocation in invocations(use_case, name)
-    }
-    # What a dynamic pipeline's steps do is part of its own pod, which goes on where it was.
-    tried_again = in_cluster(stack) and not pipeline.is_dynamic
+    docker = settings_of(train_image(stack, view.show))
     return pipeline.with_options(
-        retry=StepRetryConfig(max_retries=TRIES - 1) if tried_again else None,
-        settings={"docker": docker, **common},
-        steps=chosen or None,
+        # A turn of the loop that was broken off is taken up by the next one.
+        retry=again(delay=PAUSE) if pipeline.name in IN_PODS and in_cluster(stack) else None,
+        settings={"docker": docker, **own_pod(use_case.resources, stack)},
     )
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import make_url
 
 from evergreen.errors import ExitCode
 from evergreen.paths import Home
 from evergreen.promotion.promotion_log import Entry, PromotionLog
+from evergreen.terminal import redirected_output
 from evergreen.terminal_decisions import show_history
 from evergreen.use_case import load_use_case
+from pipelines import session
 
 
 def run_history(options: argparse.Namespace) -> int:
@@ -27,18 +30,25 @@ def run_history(options: argparse.Namespace) -> int:
     """
     name = load_use_case(Path(options.config), options.overrides).name
     home = Home.locate()
-    entries = read_history(home, name)
-    if options.json:
-        decisions = [as_content(entry) for entry in entries]
-        print(json.dumps({"use_case": name, "decisions": decisions, "exit_code": 0}, indent=2))
-    else:
-        show_history(name, entries, sys.stdout)
+    session.prepare_environment()
+    session.prepare_home(home)
+    with redirected_output(None if options.verbose else home.logs / "decisions.log") as (out, _):
+        session.start_zenml()
+        session.ensure_stack(options.stack)  # which knows the database
+        entries = read_history(home, name)
+        if options.json:
+            decisions = [as_content(entry) for entry in entries]
+            content = {"use_case": name, "decisions": decisions, "exit_code": 0}
+            out.write(json.dumps(content, indent=2) + "\n")
+        else:
+            show_history(name, entries, out)
     return ExitCode.DONE
 
 
 def read_history(home: Home, name: str) -> tuple[Entry, ...]:
     """Return the decisions on a use case, the newest first; of intents, those that are open."""
-    if not (home.root / "evergreen.db").exists():
+    url = make_url(home.database_url)
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
         return ()  # asking makes no log
     log = PromotionLog(home.database_url)
     try:

@@ -77,11 +77,13 @@ def execute(
     session.prepare_tracking(use_case)
     session.mend_stale_runs(use_case, tag)
 
-    from pipelines.monitor import monitor
+    from pipelines.in_pods import pipeline_called
     from steps.announcements import listening
 
     seconds = None if asked is None else asked.total_seconds()
-    configured = monitor.with_options(run_name=run_name, enable_cache=False, tags=[tag])
+    configured = pipeline_called("monitor").with_options(
+        run_name=run_name, enable_cache=False, tags=[tag]
+    )
     with listening(view.show):
         run = carry_out(configured, run_name, view, use_case, seconds)
     window: MonitoredWindow = run.steps["decide_window"].regular_outputs["window"].load()

@@ -1,7 +1,7 @@
-"""Which steps run apart from the others, and what each gets there.
+"""Which steps run apart from the others in a cluster, and what each gets there.
 
-Steps of a static pipeline are all pods of their own. Those of a dynamic one run in the pod of the
-pipeline, which spares a turn that has nothing to do a pod per step, unless they run apart.
+Steps run in the pod of their pipeline, one after the other, which spares each of them the time that
+a pod needs to begin. Those that run beside others, or get something of their own, run apart.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pipelines.pods import in_cluster
 
 if TYPE_CHECKING:
+    from zenml.config.retry_config import StepRetryConfig
     from zenml.stack import Stack
     from zenml.steps import BaseStep
 
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
     from evergreen.resources import ResourcesConfig, StepName, StepResources
 
 TRIES: Final = 3  # of a step in a cluster, whose pod or whatever it needs may go away
+PAUSE: Final = 10  # seconds until a step that shares its pod is tried again; doubled each time
 DEPLOYER: Final = "deployer"  # account of deploy/kubernetes, which may create what the API needs
 DEPLOYING: Final = ("deploy_everywhere", "smoke_test", "record_deployment", "verify_serving")
+_PARTITION: Final = "score_partition_"
+_PART: Final = "count_part_"
 _ONE_MACHINE = ("local", "local_docker")  # orchestrators that take one step after the other
 
 
@@ -82,38 +86,28 @@ def own_pod(resources: ResourcesConfig, stack: Stack) -> dict[str, Any]:
     return {"orchestrator": {**common["orchestrator"], "orchestrator_pod_settings": pod}}
 
 
-def invocations(use_case: UseCase, name: str) -> tuple[str, ...]:
-    """Return under which names a step may run: as one, or as one per candidate or partition."""
-    if name == "score_table":
-        return (name, *partition_steps(use_case))
-    if name == "observe_window":
-        return (name, *part_steps(use_case))
-    if name != "search_candidates":
-        return (name,)
-    from evergreen.training.search import alone  # takes long to import, and few need it
-
-    return (name, *(candidate_step(each) for each in alone(use_case.task, use_case.training)))
-
-
 def resources_of(invocation: str) -> str:
     """Return the name under which ``resources.steps`` tells of a step."""
     if invocation.startswith(candidate_step("")):
         return "search_candidates"
-    if invocation.startswith("count_part_"):
+    if invocation.startswith(_PART):
         return "observe_window"
-    return "score_table" if invocation.startswith("score_partition_") else invocation
+    return "score_table" if invocation.startswith(_PARTITION) else invocation
 
 
 def partition_steps(use_case: UseCase) -> tuple[str, ...]:
     """Return the names of the steps that score a part of a table each."""
-    of = use_case.batch.partitions
-    return tuple(f"score_partition_{number}" for number in range(1, of + 1)) if of > 1 else ()
+    return _numbered(_PARTITION, use_case.batch.partitions)
 
 
 def part_steps(use_case: UseCase) -> tuple[str, ...]:
     """Return the names of the steps that count a part of a window each."""
-    of = use_case.monitoring.partitions
-    return tuple(f"count_part_{number}" for number in range(1, of + 1)) if of > 1 else ()
+    return _numbered(_PART, use_case.monitoring.partitions)
+
+
+def _numbered(prefix: str, of: int) -> tuple[str, ...]:
+    """Return a name per part, from 1; none where there is but one part."""
+    return tuple(f"{prefix}{number}" for number in range(1, of + 1)) if of > 1 else ()
 
 
 def candidate_step(candidate: str) -> str:
@@ -121,11 +115,18 @@ def candidate_step(candidate: str) -> str:
     return f"search_candidate_{candidate}"
 
 
-class Placement:
-    """Gives the steps that a dynamic pipeline calls their resources, and their pods.
+def again(delay: int = 0) -> StepRetryConfig:
+    """Return how often a step is tried, and after how many seconds."""
+    from zenml.config.retry_config import StepRetryConfig
 
-    A step of which ``resources.steps`` tells runs in a pod of its own. Steps of static pipelines
-    stay what they are, as theirs are known beforehand; so do steps where there are no pods.
+    return StepRetryConfig(max_retries=TRIES - 1, delay=delay, backoff=2)
+
+
+class Placement:
+    """Gives the steps that a pipeline calls their resources, and their pods.
+
+    A step of which ``resources.steps`` tells runs in a pod of its own, and so does one that deploys
+    into the cluster. Where there are no pods, steps stay what they are.
     """
 
     def __init__(self, use_case: UseCase) -> None:
@@ -148,17 +149,27 @@ class Placement:
         return self._isolated(step, self._steps.get(name, self._common)).submit
 
     def _isolated(self, step: BaseStep, settings: dict[str, Any]) -> BaseStep:
-        from zenml.config.retry_config import StepRetryConfig
         from zenml.enums import StepRuntime
 
-        # ZenML gives them the account of the run's own pod, which may do more.
-        account = {"service_account_name": self._account} if self._account else {}
-        own = {"orchestrator": {**settings.get("orchestrator", {}), **account}}
+        own = isolated_settings(settings, self._account)
         return step.with_options(
-            settings=own if own["orchestrator"] else None,
+            settings=own or None,
             runtime=StepRuntime.ISOLATED,
-            retry=StepRetryConfig(max_retries=TRIES - 1),
+            retry=again(),
         )
+
+
+def isolated_settings(settings: dict[str, Any], account: str | None) -> dict[str, Any]:
+    """Return the settings of a dynamic pipeline's step that has a pod of its own.
+
+    ZenML gives such a pod the account of the run's own pod, which may do more than a step needs:
+    here it gets the one that its own settings name, or else ``account``, that of the stack's steps.
+    """
+    own = settings.get("orchestrator", {})
+    account = own.get("step_pod_service_account_name", account)
+    if account:
+        own = {**own, "service_account_name": account}
+    return {"orchestrator": own} if own else {}
 
 
 def in_dynamic_pipeline() -> bool:

@@ -153,12 +153,12 @@ def execute(
     session.prepare_tracking(use_case)
     session.mend_stale_runs(use_case)
 
-    from pipelines.retrain import retrain
+    from pipelines.in_pods import pipeline_called
     from steps.announcements import listening
 
     now = datetime.now(UTC)
     with listening(view.show):
-        configured = session.configured(retrain, use_case, options, run_name)
+        configured = session.configured(pipeline_called("retrain"), use_case, options, run_name)
         return carry_out(
             configured,
             run_name,

@@ -214,8 +214,10 @@ def ensure_stack(name: str | None) -> str:
         if kind not in {member.value for member in stack.components}
     ]
     if missing:
-        local = "zenml stack set local", "python -m stacks apply stacks/local.yaml --set"
-        remedy = local[0] if spec.name in registered else local[1]
+        if spec.name in registered:
+            remedy = f"zenml stack set {spec.name}"
+        else:
+            remedy = "python -m stacks apply stacks/local.yaml --set"
         raise InputError(
             f"The active stack {stack.name!r} has no {' and no '.join(missing)}. "
             f"Use one that has: {remedy}"

@@ -35,10 +35,11 @@ def train(use_case: UseCase, command: str) -> None:
     """Train, evaluate, judge and register a challenger for one use case."""
     today = str(datetime.now(UTC).date()) if use_case.data.expires_after else None
 
-    raw_table = load_table(use_case.data, use_case.training.engine)
-    contract = define_contract(raw_table, use_case)
-    table_quality, data_report = check_quality(raw_table, contract, use_case, today)
-    training_rows, holdout_rows, data = split_table(
+    at = Placement(use_case)
+    raw_table = at(load_table)(use_case.data, use_case.training.engine)
+    contract = at(define_contract)(raw_table, use_case)
+    table_quality, data_report = at(check_quality)(raw_table, contract, use_case, today)
+    training_rows, holdout_rows, data = at(split_table)(
         raw_table, contract, table_quality, data_report, use_case
     )
 

@@ -50,13 +50,13 @@ def execute(
     stack_name = session.ensure_stack(options.stack)
     session.prepare_tracking(use_case)
 
-    from pipelines.train import train
+    from pipelines.in_pods import pipeline_called
     from steps.announcements import listening
 
     watched = telling(use_case, "pipeline_failed", "The training", refusals=False)
     with alone(use_case), listening(view.show), watched:
         session.mend_stale_runs(use_case)
-        configured = session.configured(train, use_case, options, run_name)
+        configured = session.configured(pipeline_called("train"), use_case, options, run_name)
         run = carry_out(configured, run_name, view, use_case, reproduction(options))
     return run, stack_name
 

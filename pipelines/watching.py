@@ -23,6 +23,8 @@ from pipelines.run_records import (
 )
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from zenml.models import PipelineRunResponse, StepRunResponse
     from zenml.stack import Stack
 
@@ -49,6 +51,7 @@ class Watch:
         self._alive: float | None = None
         self._logs: PodLogs | None = None
         self._ended = threading.Event()
+        self._id: UUID | None = None
         self._thread = threading.Thread(target=self._follow, name="follow-run", daemon=True)
 
     def start(self) -> None:
@@ -70,7 +73,7 @@ class Watch:
 
     def _listen_to_the_end(self) -> None:
         with suppress(Exception):  # a log that cannot be had is no failure of the run
-            if in_cluster(self._stack) and (run := find_run(self._name)) is not None:
+            if in_cluster(self._stack) and (run := self._run()) is not None:
                 self._follow_logs(Pods(self._stack, run))
         if self._logs is not None:
             self._logs.drain()
@@ -82,13 +85,22 @@ class Watch:
     def _follow(self) -> None:
         while not self._ended.wait(POLL):
             with suppress(Exception):  # the next look may succeed; the run's end tells the truth
-                run = find_run(self._name)
+                run = self._run()
                 if run is None or run.status.is_finished:
                     continue
                 self.verdict = self._look_at_steps(run) or self._look_at_pods(run)
             if self.verdict is not None:
                 self._stop(self._name, self._stack)
                 return
+
+    def _run(self) -> PipelineRunResponse | None:
+        from zenml.client import Client
+
+        if self._id is not None:
+            return Client().get_pipeline_run(self._id)
+        run = find_run(self._name)
+        self._id = run.id if run is not None else None
+        return run
 
     def _look_at_steps(self, run: PipelineRunResponse) -> Exception | None:
         """Show the steps that began, and return the error of one that no other try can mend."""
@@ -114,10 +126,12 @@ class Watch:
         pods = Pods(self._stack, run)
         self._follow_logs(pods)
         for trouble in pods.ended():
-            named = resources_of(trouble.step)
+            own = trouble.step == START
+            which = "default" if own else f"steps.{resources_of(trouble.step)}"
             return UnreachableError(
-                f"Step {trouble.step!r} was ended by the cluster: {trouble.reason}. Give it more, "
-                f"such as --set resources.steps.{named}.memory_limit=4Gi. {_KEPT}"
+                f"{'The run' if own else f'Step {trouble.step!r}'} was ended by the cluster: "
+                f"{trouble.reason}. Give it more, such as "
+                f"--set resources.{which}.memory_limit=4Gi. {_KEPT}"
             )
         waiting = pods.waiting()
         self._since = {one: self._since.get(one, now) for one in waiting}

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from evergreen.deployment.cluster_manifest import HOME, USER
 from evergreen.errors import InputError, UnreachableError
+from stacks.cluster_answers import refusal
+from stacks.train_image import IMAGE_VARIABLE
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -26,9 +28,8 @@ OURS: Final = "app.kubernetes.io/managed-by=evergreen"
 USE_CASE: Final = "evergreen/use-case"
 PIPELINE: Final = "evergreen/pipeline"
 FILES: Final = "/etc/evergreen/use-case"
-_KEY: Final = "ZENML_STORE_API_KEY"
+KEY_VARIABLE: Final = "ZENML_STORE_API_KEY"  # of ZenML's client
 _ANSWER: Final = 30  # seconds for one answer of the cluster
-_UID: Final = 10001  # of the image's user
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class ClusterSchedule:
 
 def secret(schedule: ClusterSchedule) -> dict[str, Any]:
     """Return the secret that holds the use case and the key to ZenML's server."""
-    data = {_KEY: schedule.zenml_key, f"{schedule.use_case}.yaml": schedule.document}
+    data = {KEY_VARIABLE: schedule.zenml_key, f"{schedule.use_case}.yaml": schedule.document}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -115,8 +116,8 @@ def _pod(schedule: ClusterSchedule) -> dict[str, Any]:
         "automountServiceAccountToken": True,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": _UID,
-            "fsGroup": _UID,
+            "runAsUser": USER,
+            "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [
@@ -127,10 +128,10 @@ def _pod(schedule: ClusterSchedule) -> dict[str, Any]:
                 "env": [
                     {"name": "ZENML_STORE_URL", "value": schedule.zenml_url},
                     {
-                        "name": _KEY,
-                        "valueFrom": {"secretKeyRef": {"name": schedule.name, "key": _KEY}},
+                        "name": KEY_VARIABLE,
+                        "valueFrom": {"secretKeyRef": {"name": schedule.name, "key": KEY_VARIABLE}},
                     },
-                    {"name": "EVERGREEN_TRAIN_IMAGE", "value": schedule.image},
+                    {"name": IMAGE_VARIABLE, "value": schedule.image},
                 ],
                 "resources": {
                     "requests": {"cpu": "100m", "memory": "512Mi"},
@@ -142,7 +143,7 @@ def _pod(schedule: ClusterSchedule) -> dict[str, Any]:
                 },
                 "volumeMounts": [
                     {"name": "use-case", "mountPath": FILES, "readOnly": True},
-                    {"name": "state", "mountPath": "/var/lib/evergreen"},
+                    {"name": "state", "mountPath": HOME},
                 ],
             }
         ],
@@ -265,11 +266,7 @@ def _told(what: str, namespace: str) -> Iterator[None]:
     except HTTPError as error:
         raise UnreachableError(f"The cluster does not answer: {error}") from error
     except ApiException as error:
-        try:
-            why = json.loads(error.body or "{}").get("message", error.reason)
-        except ValueError:
-            why = error.reason
-        text = f"The cluster refused to {what} in {namespace!r}: {why}"
+        text = f"The cluster refused to {what} in {namespace!r}: {refusal(error)}"
         if error.status is not None and 400 <= error.status < 500:
             raise InputError(text) from error
         raise UnreachableError(text) from error

@@ -47,7 +47,8 @@ def read_stack(path: Path, environ: Mapping[str, str] = os.environ) -> StackSpec
     """Read a stack file and resolve its ``${NAME}`` and ``${NAME:-default}`` references.
 
     ``${EVERGREEN_HOME}`` always resolves: to the variable, else to the default state folder. A
-    setting that an empty default leaves empty is left out.
+    setting that an empty default leaves empty is left out, and so is a component whose ``only_if``
+    is empty.
 
     Raises
     ------
@@ -65,6 +66,7 @@ def read_stack(path: Path, environ: Mapping[str, str] = os.environ) -> StackSpec
     try:
         raw = YAML(typ="safe").load(text)
         secrets = raw.pop("secrets", {}) if isinstance(raw, dict) else {}
+        _leave_out(raw, known_values)
         if missing := sorted(_unset(raw, known_values)):
             raise InputError(f"{path}: set these environment variables first: {', '.join(missing)}")
         spec = _resolve(raw, known_values)
@@ -78,6 +80,17 @@ def read_stack(path: Path, environ: Mapping[str, str] = os.environ) -> StackSpec
             f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" for mistake in error.errors()
         )
         raise InputError(f"{path}: {mistakes}") from None
+
+
+def _leave_out(raw: Any, values: Mapping[str, str]) -> None:
+    """Take out the components that need what is not there."""
+    components = raw.get("components") if isinstance(raw, dict) else None
+    if not isinstance(components, dict):
+        return  # the model says what is wrong
+    for kind, component in list(components.items()):
+        wanted = component.pop("only_if", True) if isinstance(component, dict) else True
+        if not _resolve(wanted, values):
+            del components[kind]
 
 
 def _unset(value: Any, values: Mapping[str, str]) -> set[str]:

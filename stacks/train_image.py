@@ -16,6 +16,7 @@ from evergreen.errors import InputError, UnreachableError
 from stacks.image_registry import Credentials, digest_of
 
 if TYPE_CHECKING:
+    from zenml.config import DockerSettings
     from zenml.container_registries import BaseContainerRegistry
     from zenml.image_builders import BuildContext
     from zenml.stack import Stack
@@ -55,6 +56,24 @@ def train_image(stack: Stack, say: Callable[[str], None]) -> str:
     if digest is None:
         raise UnreachableError(f"{image} was pushed, and the registry does not have it.")
     return f"{registry.config.uri}/{REPOSITORY}@{digest}"
+
+
+def settings_of(image: str, *, reuse: bool = True) -> DockerSettings:
+    """Return the settings by which steps run in an image as it is.
+
+    ``reuse`` is whether ZenML may take its own record of a build that had equal settings.
+    """
+    from zenml.config import DockerSettings
+
+    return DockerSettings(
+        parent_image=image,
+        skip_build=True,
+        prevent_build_reuse=not reuse,
+        install_stack_requirements=False,
+        # The code is in the image: none is to be uploaded, and to take its place.
+        allow_download_from_artifact_store=False,
+        allow_download_from_code_repository=False,
+    )
 
 
 def build_context() -> BuildContext:

@@ -21,7 +21,6 @@ from evergreen.batch.outcome import BatchResult
 from evergreen.batch.run import (
     BatchJob,
     Listener,
-    Prepared,
     Stopwatch,
     Tally,
     open_sink,
@@ -33,8 +32,7 @@ from evergreen.batch.run import (
 from evergreen.batch.scoring import Scored
 from evergreen.batch.sink import Chunk, Kept
 from evergreen.data.sources import describe_source
-from evergreen.data.sources.streams import evenly
-from evergreen.errors import InputError
+from evergreen.data.sources.streams import changed_meanwhile, evenly, known_rows, share
 from evergreen.values import Value
 
 FACTS: Final = "part.json"
@@ -86,9 +84,9 @@ def score_part(
     """
     with ExitStack() as stack:
         ready = stack.enter_context(prepared(job))
-        rows = _known_rows(job, ready)
+        rows = known_rows(ready.stream, describe_source(job.source), "batch.partitions")
         size = job.batch.chunk_rows
-        first, last = _share(number, of, -(-rows // size))
+        first, last = share(number, of, -(-rows // size))
         read = evenly(ready.stream.read(ready.layout.columns, first * size), size)
         chunks = (
             (at, at * size, content)
@@ -127,10 +125,7 @@ def join_parts(
         ready = stack.enter_context(prepared(job))
         for part in parts:
             if part.facts.key != _as_text(ready.key):
-                raise InputError(
-                    f"{describe_source(job.source)} was changed while it was read. Run again once "
-                    "it stays as it is."
-                )
+                raise changed_meanwhile(describe_source(job.source))
         sink = stack.enter_context(closing(open_sink(job, ready.scorer)))
         kept, note = sink.open(ready.key, overwrite=job.batch.overwrite)
         resumed, unchanged = sum(chunk.rows for chunk in kept.chunks), kept.complete
@@ -159,21 +154,6 @@ class _PartSink:
 
     def keep(self, number: int, encoded: Any, chunk: Chunk) -> None:
         """All is kept already."""
-
-
-def _known_rows(job: BatchJob, ready: Prepared) -> int:
-    if ready.stream.rows is None or not ready.stream.proven:
-        raise InputError(
-            f"batch.partitions: {describe_source(job.source)} does not say beforehand how many "
-            "rows it has and whether they stay as they are, as Parquet files do. Leave partitions "
-            "out, or score Parquet files."
-        )
-    return ready.stream.rows
-
-
-def _share(number: int, of: int, chunks: int) -> tuple[int, int]:
-    """Return the first chunk of a part, and the one behind its last."""
-    return number * chunks // of, (number + 1) * chunks // of
 
 
 def _file(folder: Path, kind: str, number: int) -> Path:

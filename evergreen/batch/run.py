@@ -30,7 +30,12 @@ from evergreen.config import UseCase
 from evergreen.data.source_config import Source, SqlSource
 from evergreen.data.sources import describe_source
 from evergreen.data.sources.environment import Environment
-from evergreen.data.sources.streams import TableStream, evenly, open_stream
+from evergreen.data.sources.streams import (
+    TableStream,
+    changed_meanwhile,
+    evenly,
+    open_stream,
+)
 from evergreen.errors import InputError
 from evergreen.object_stores import is_remote
 from evergreen.paths import Home
@@ -313,10 +318,7 @@ def require_unchanged(job: BatchJob, stream: TableStream) -> None:
         return
     with closing(open_stream(job.source, job.environ, piece_rows=1)) as now:
         if now.fingerprint != stream.fingerprint:
-            raise InputError(
-                f"{describe_source(job.source)} was changed while it was read. Run again once it "
-                "stays as it is."
-            )
+            raise changed_meanwhile(describe_source(job.source))
 
 
 def result_of(

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from evergreen.config import UseCase
 from evergreen.data.contract import Contract
-from evergreen.errors import InputError
+from evergreen.data.sources.streams import changed_meanwhile
 from evergreen.monitoring.outputs import PredictionCounter
 from evergreen.monitoring.profile import Profile
 from evergreen.monitoring.reference import comparison_of
@@ -95,9 +95,7 @@ class CountedWindow:
             If they are of different tables, or were counted by different references.
         """
         if self.content != other.content:
-            raise InputError(
-                f"{self.place} was changed while it was read. Run again once it stays as it is."
-            )
+            raise changed_meanwhile(self.place)
         firsts = [each.first for each in (self, other) if each.first is not None]
         lasts = [each.last for each in (self, other) if each.last is not None]
         return CountedWindow(

@@ -58,13 +58,14 @@ def observe(
     reference = reference_of(bundle, version)
     if (source := use_case.monitoring.source) is not None:
         counted = count_window(table_rows(source, use_case, bundle, version), reference, use_case)
-        return timed(check_table(counted, reference, use_case), started)
+        return timed(check_table(counted, reference, use_case), time.monotonic() - started)
     with log_in_use(use_case, reference, home) as (log, history):
         moment = now or datetime.now(UTC)
         reference, span = span_to_judge(use_case, reference, log, history, asked, moment)
         rows = log_rows(use_case, log, reference, home, span)
         counted = count_window(rows, reference, use_case)
-        return timed(check_log(counted, rows, span, reference, use_case), started)
+        checked = check_log(counted, rows, span, reference, use_case)
+        return timed(checked, time.monotonic() - started)
 
 
 def reference_of(bundle: Path, version: str) -> Reference:
@@ -117,9 +118,8 @@ def log_rows(
     return LogRows(log, use_case.serving, place, reference.version, span)
 
 
-def timed(checked: CheckedWindow, started: float) -> CheckedWindow:
-    """Return a checked window with the seconds since a moment of the monotonic clock."""
-    seconds = time.monotonic() - started
+def timed(checked: CheckedWindow, seconds: float) -> CheckedWindow:
+    """Return a checked window with the seconds that it took."""
     return replace(checked, observed=checked.observed.model_copy(update={"seconds": seconds}))
 
 

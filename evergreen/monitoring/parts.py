@@ -22,6 +22,7 @@ from evergreen.monitoring.monitor import (
     reference_of,
     span_to_judge,
     table_rows,
+    timed,
 )
 from evergreen.monitoring.window import WindowProfile
 from evergreen.monitoring.window_check import CheckedWindow, check_log, check_table
@@ -167,17 +168,16 @@ def judge_parts(
     counted = reduce(CountedWindow.merge, parts)
     reference = reference_of(bundle, version)
     if plan.span is None:
-        return _timed(check_table(counted, reference, use_case), plan)
+        return timed(check_table(counted, reference, use_case), _seconds_since(plan.begun))
     with log_in_use(use_case, reference, home) as (log, history):
         reference = reference_in_force(reference, history, log, use_case.monitoring)
         rows = log_rows(use_case, log, reference, home, plan.span)
-        return _timed(check_log(counted, rows, plan.span, reference, use_case), plan)
+        checked = check_log(counted, rows, plan.span, reference, use_case)
+        return timed(checked, _seconds_since(plan.begun))
 
 
-def _timed(checked: CheckedWindow, plan: WindowPlan) -> CheckedWindow:
-    """Return a checked window with the seconds since it was divided."""
-    seconds = (datetime.now(UTC) - plan.begun).total_seconds()
-    return replace(checked, observed=checked.observed.model_copy(update={"seconds": seconds}))
+def _seconds_since(moment: datetime) -> float:
+    return (datetime.now(UTC) - moment).total_seconds()
 
 
 def _shares(

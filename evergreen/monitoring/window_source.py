@@ -22,7 +22,7 @@ from evergreen.batch.columns import ReadColumn, read_column
 from evergreen.data.contract import Contract
 from evergreen.data.source_config import Source
 from evergreen.data.sources import describe_source
-from evergreen.data.sources.streams import TableStream, evenly, open_stream
+from evergreen.data.sources.streams import TableStream, evenly, known_rows, open_stream, share
 from evergreen.errors import InputError
 from evergreen.monitoring.history import MonitoredWindow
 from evergreen.monitoring.outputs import window_batch
@@ -247,14 +247,8 @@ class TableRows:
         number, of = self.part
         if of == 1:
             return 0, None
-        if stream.rows is None or not stream.proven:
-            raise InputError(
-                f"monitoring.partitions: {self.place} does not say beforehand how many rows it has "
-                "and whether they stay as they are, as Parquet files do. Leave partitions out, or "
-                "judge Parquet files."
-            )
-        pieces = -(-stream.rows // PIECE_ROWS)
-        first, last = number * pieces // of, (number + 1) * pieces // of
+        rows = known_rows(stream, self.place, "monitoring.partitions")
+        first, last = share(number, of, -(-rows // PIECE_ROWS))
         return first * PIECE_ROWS, last - first
 
     def _piece(self, table: pa.Table, fields: Sequence[Field], stream: TableStream) -> Piece:

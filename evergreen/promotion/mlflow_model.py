@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from evergreen.data.contract import Contract
+from evergreen.promotion.bundled_code import copy_code
 from evergreen.promotion.serialization import TRUSTED_TYPES
 
 if TYPE_CHECKING:
@@ -34,21 +36,22 @@ def save_mlflow_model(model: Any, folder: Path, contract: Contract, example: pd.
     """Write the model, its signature, an input example, its requirements and its code.
 
     ``folder`` must be empty or absent; ``example`` is a model frame, of which five rows are kept.
-    The code is the whole ``evergreen`` package, so that nothing needs it installed.
+    The code is what the model needs of this package, so that nothing needs it installed.
     """
     import mlflow.sklearn
 
-    mlflow.sklearn.save_model(
-        model,
-        str(folder),
-        serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_SKOPS,
-        skops_trusted_types=list(TRUSTED_TYPES),
-        signature=signature(contract),
-        input_example=example.head(EXAMPLE_ROWS),
-        # Given, not inferred: inferring them loads the model in another process, for seconds.
-        pip_requirements=requirements(model),
-        code_paths=[str(Path(__file__).resolve().parents[1])],
-    )
+    with tempfile.TemporaryDirectory() as code:
+        mlflow.sklearn.save_model(
+            model,
+            str(folder),
+            serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_SKOPS,
+            skops_trusted_types=list(TRUSTED_TYPES),
+            signature=signature(contract),
+            input_example=example.head(EXAMPLE_ROWS),
+            # Given, not inferred: inferring them loads the model in another process, for seconds.
+            pip_requirements=requirements(model),
+            code_paths=[str(copy_code(TRUSTED_TYPES, Path(code)))],
+        )
 
 
 def signature(contract: Contract) -> Any:

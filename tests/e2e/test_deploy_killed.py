@@ -13,7 +13,8 @@ import pytest
 from tests.e2e.test_deploy import TRAIN_ANEW
 from tests.support.command_line import ROOT
 from tests.support.deployments import Deployed, deployable, served_registry
-from tests.support.mlflow_servers import stop, tracking_server
+from tests.support.mlflow_servers import tracking_server
+from tests.support.server_process import kill
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -33,7 +34,7 @@ def deployed(home) -> Deployed:
         served = replace(found, stack=served_registry(home, url))
         served.deploy("--quiet").check()
         served.home.run(*TRAIN_ANEW, "--stack", "local", "--quiet").check()
-        stop(registry)
+        kill(registry)
         yield replace(served, registry=url)
 
 
@@ -52,7 +53,7 @@ def test_cut_off_at_each_step_in_turn(deployed):
         deployed.wait_for_version("2")
         with deployed.deploying("--json") as run:
             run.wait_for_log("Step `deploy_everywhere` has started")
-            stop(registry)
+            kill(registry)
             done = run.finish().check().json
     assert done["version"] == "2"
     assert deployed.mlflow_answers() == {first: False, second: True}

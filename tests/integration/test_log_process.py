@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.models import write_small_bundle
 from tests.support.serving import BOAT, serving
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +34,6 @@ def logged(home: Path) -> list[str]:
     finally:
         connection.close()
     return sorted(row[0] for row in found)
-
-
-def wait_until(condition, seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.05)
 
 
 def log_processes(server: int) -> list[int]:

@@ -18,8 +18,9 @@ from evergreen.promotion.promotion_log import PromotionLog
 from evergreen.promotion.registry import Registry
 from evergreen.promotion.settlement import settle
 from evergreen.promotion.store import ensure_experiment, open_client
-from tests.support.mlflow_servers import scoring_server, stop, tracking_server
+from tests.support.mlflow_servers import scoring_server, tracking_server
 from tests.support.models import small_contract, small_table, write_small_bundle
+from tests.support.server_process import kill
 from tests.support.verdicts import verdict
 
 
@@ -101,7 +102,7 @@ def test_the_registry_on_a_tracking_server(tmp_path):
         assert again.status == "unchanged"
         assert registry.reconcile("boats") == ()
 
-        stop(process)
+        kill(process)
         started = time.monotonic()
         for each in (registry, Registry(url, log, tmp_path / "locks")):
             with pytest.raises(UnreachableError, match=url):

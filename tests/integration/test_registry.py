@@ -20,7 +20,6 @@ from evergreen.paths import Home
 from evergreen.promotion import decision_lock
 from evergreen.promotion.promotion_log import Entry, PromotionLog
 from evergreen.promotion.registration import CHALLENGER, CHAMPION
-from evergreen.promotion.registry import Registry
 from evergreen.promotion.settlement import settle
 from evergreen.promotion.store import prepare_store
 from tests.support.models import small_contract, small_model, small_table, write_small_bundle
@@ -373,29 +372,3 @@ def test_a_waiting_challenger_is_not_registered_twice(settled, registry):
     assert (second.status, second.version) == ("waiting", "1")
     assert (other.status, other.version) == ("waiting", "2")
     assert registry.aliased("settle_wait", CHALLENGER).version == "2"
-
-
-# --- where the store does not answer -----------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "http://127.0.0.1:9",
-        "sqlite:////nowhere/at/all.db",
-        "postgresql+psycopg://a:b@127.0.0.1:9/c",
-    ],
-)
-def test_an_unreachable_store_is_named_at_once(uri, tmp_path):
-    registry = Registry(uri, PromotionLog(f"sqlite:///{tmp_path}/log.db"), tmp_path)
-    started = time.monotonic()
-    with pytest.raises(UnreachableError, match=r"(127\.0\.0\.1:9|/nowhere/at/all\.db)") as caught:
-        registry.champion("boats")
-    assert time.monotonic() - started < 20
-    assert ":b@" not in str(caught.value)
-
-
-def test_an_address_of_no_known_kind(tmp_path):
-    registry = Registry("ftp://host", PromotionLog(f"sqlite:///{tmp_path}/log.db"), tmp_path)
-    with pytest.raises(InputError, match="no address of an MLflow store"):
-        registry.champion("boats")

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from evergreen.training.parallel import Crew
 from evergreen.training.search import search_candidates
 from evergreen.training.search_task import SearchTask
 from tests.support.search_tables import mixed_table, stored
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 CANDIDATES = {
@@ -62,13 +62,6 @@ def gone(pid):
     except FileNotFoundError:
         return True
     return state == "Z"
-
-
-def wait_until(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.05)
 
 
 def test_helpers_give_the_same_result(tmp_path, monkeypatch, capfd):

@@ -18,8 +18,9 @@ from evergreen.paths import Home
 from evergreen.promotion.store import prepare_store
 from tests.support.contract_api import ROW
 from tests.support.models import write_small_bundle
-from tests.support.seldon import HERE, ROOT, end, seldon_server, start
+from tests.support.seldon import HERE, ROOT, seldon_server, start
 from tests.support.served import bundle_of
+from tests.support.server_process import kill
 from tests.support.stores import Store
 
 NESTED = b'{"jsonData":' + b"[" * 100_000
@@ -247,7 +248,7 @@ def test_what_cannot_be_served_ends_with_one_message(tmp_path, parameters, said)
     try:
         assert process.wait(60) == 2
     finally:
-        end(process)
+        kill(process)
     assert said in log.read_text()
     assert "Traceback" not in log.read_text()
 
@@ -266,7 +267,7 @@ def test_a_bundle_that_answers_otherwise_is_not_served(bundle, tmp_path):
     try:
         assert process.wait(60) != 0
     finally:
-        end(process)
+        kill(process)
     assert "cannot be served" in log.read_text()
 
 

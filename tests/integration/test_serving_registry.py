@@ -21,8 +21,9 @@ from evergreen.serving.registry_tables import TableRegistry
 from evergreen.serving.runtime import load_runtime
 from evergreen.serving.traffic import TAG
 from evergreen.serving.watcher import Watcher, load_folder
-from tests.support.mlflow_servers import stop, tracking_server
+from tests.support.mlflow_servers import tracking_server
 from tests.support.models import small_contract, write_small_bundle
+from tests.support.server_process import kill
 from tests.support.stores import BROKEN, Store, corrupt
 from tests.support.verdicts import verdict
 
@@ -334,7 +335,7 @@ def test_a_tracking_server_is_followed(bundles, tmp_path, monkeypatch):
         assert watcher.holder.current.runtime.manifest.origin.training_key == "key-1"
         with pytest.raises(InputError, match="kept by a tracking server; give its address"):
             TableRegistry(f"sqlite:///{folder}/mlflow.db").download(located.source, tmp_path)
-        stop(process)
+        kill(process)
         assert watcher.check() is False
         assert watcher.holder.current.version == "1"
         assert f"{url} cannot be reached" in watcher.holder.failure.reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import cache
+from inspect import signature
 from types import SimpleNamespace
 from typing import get_args
 
@@ -15,9 +16,11 @@ from zenml.utils import source_utils
 
 from evergreen.monitoring.turns import RetrainRequest
 from evergreen.resources import StepName
+from evergreen.training.search import alone
 from evergreen.use_case import load_use_case
 from pipelines import elsewhere
-from pipelines.placement import invocations, resources_of
+from pipelines.in_pods import IN_PODS
+from pipelines.placement import candidate_step, pod_settings, resources_of
 from stacks.apply import apply
 from stacks.spec import read_stack
 from tests.support.command_line import ROOT
@@ -70,9 +73,8 @@ def compiled(monkeypatch):
     def compile_for(name: str, stack: str) -> dict:
         monkeypatch.setenv("ZENML_ACTIVE_STACK_ID", str(Client().get_stack(stack).id))
         pipeline, arguments = pipelines()[name]
-        if not elsewhere.runs_here(Client().active_stack):
-            view = SimpleNamespace(show=lambda _: None)
-            pipeline = elsewhere.placed(pipeline, Client().active_stack, USE_CASE, view)
+        if stack == "docker":
+            pipeline = placed(pipeline)
         pipeline.prepare(USE_CASE, *arguments)
         steps = pipeline._run_args.get("step_configurations")  # as a run hands them over
         return pipeline._compile(steps=steps)[0].step_configurations
@@ -111,37 +113,56 @@ def gathered(steps):
     if not spread:
         return names
     # Every candidate has its step, and what comes after waits for all of them.
-    assert spread == set(invocations(USE_CASE, "search_candidates")) - {"search_candidates"}
+    assert spread == {candidate_step(each) for each in alone(USE_CASE.task, USE_CASE.training)}
     assert set(steps["rank_candidates"].spec.upstream_steps) >= spread
     return names - spread - {"rank_candidates"} | {"search_candidates"}
 
 
+def placed(pipeline):
+    view = SimpleNamespace(show=lambda _: None)
+    return elsewhere.placed(pipeline, Client().active_stack, USE_CASE, view)
+
+
 def image_and_resources(compiled):
-    for stack in STACKS:
+    for stack in ("local", "docker"):
         for name, step in compiled("train", stack).items():
             docker: DockerSettings = step.config.docker_settings
             if stack == "local":
                 assert docker.parent_image is None
                 continue
-            assert docker.skip_build, name
-            assert docker.parent_image == IMAGE, name
-            assert not docker.allow_download_from_artifact_store, name
-    for name, step in compiled("train", "kubernetes").items():
-        settings = Client().active_stack.orchestrator.get_settings(step)
-        pod = settings.pod_settings.model_dump()
-        assert pod["container_security_context"]["runAsNonRoot"] is True, name
-        assert name != "search_candidates"  # on Kubernetes each candidate has a pod
-        if resources_of(name) == "search_candidates":
-            assert pod["resources"] == {"requests": {"cpu": "2", "memory": "1Gi"}}
-            assert pod["node_selectors"] == {"pool": "training"}
-        else:
-            assert pod["resources"] == {"requests": {"memory": "1Gi"}}, name
+            assert_in_image(docker)
+            assert step.config.retry is None, name
+    compiled("train", "kubernetes")
+    for name, pipeline in IN_PODS.items():
+        configuration = placed(pipeline).configuration
+        assert_in_image(configuration.docker_settings)
+        assert configuration.retry.max_retries == 2, name
+        pods = configuration.settings["orchestrator"].model_dump()
+        for kind in ("pod_settings", "orchestrator_pod_settings"):
+            assert pods[kind]["container_security_context"]["runAsNonRoot"] is True, name
+            assert pods[kind]["resources"] == {"requests": {"memory": "1Gi"}}, name
+    common, steps = pod_settings(USE_CASE.resources, Client().active_stack)
+    assert "search_candidates" not in common
+    search = steps["search_candidates"]["orchestrator"]["pod_settings"]
+    assert search["container_security_context"]["runAsNonRoot"] is True
+    assert search["resources"] == {"requests": {"cpu": "2", "memory": "1Gi"}}
+    assert search["node_selectors"] == {"pool": "training"}
+
+
+def assert_in_image(docker: DockerSettings) -> None:
+    assert docker.skip_build
+    assert docker.parent_image == IMAGE
+    assert not docker.allow_download_from_artifact_store
 
 
 def dynamic_pipelines(compiled):
     from pipelines.continuous import continuous
 
+    # In a cluster each pipeline that has a fixed list of steps runs its own function, in pods.
+    assert set(IN_PODS) == set(pipelines())
+    for name, (plain, _) in pipelines().items():
+        assert signature(IN_PODS[name].entrypoint) == signature(plain.entrypoint), name
     for stack in STACKS:
         compiled("batch", stack)
-        assert continuous.is_dynamic
+        assert all(each.is_dynamic for each in (continuous, *IN_PODS.values()))
         assert Client().active_stack.orchestrator.supports_dynamic_pipelines, stack

@@ -21,6 +21,11 @@ pytestmark = pytest.mark.timeout(5400)  # the first run builds the image, and th
 CHEAP = ("--set", "training.candidates=[logistic_regression]", "--set", "training.trials=1")
 WINE = ("--pipeline", "train", *CHEAP)
 IRIS = (*WINE, "--config", "configs/iris.yaml")
+OTHER = (
+    *("--set", "training.candidates=[decision_tree]", "--set", "training.seed=2"),
+    *("--set", "gate.champion={mode: not_worse, margin: 100}"),
+)
+OWN = ""  # the run's own pod, which is no step's
 PATIENCE = 1800  # seconds, on a busy machine
 
 
@@ -32,13 +37,21 @@ def test_more_memory_than_its_limit(cluster_home, servers):
     assert_nothing_goes_on()
 
 
+def test_an_image_that_cannot_be_pulled(cluster_home, servers):
+    nowhere = f"127.0.0.1:1/evergreen-train@sha256:{'0' * 64}"
+    done = cluster_home.run(*WINE, timeout=PATIENCE, EVERGREEN_TRAIN_IMAGE=nowhere)
+    done.check(3, "ImagePull", nowhere)
+    assert_registry_matches_its_log(servers, "wine")
+    assert_nothing_goes_on()
+
+
 def test_a_full_quota_and_an_interruption(cluster_home, servers):
     kubectl("-n", NAMESPACE, "create", "quota", "full", "--hard=pods=0")
     try:
         with cluster_home.running(*WINE, "--no-cache") as run:
             run.wait_for_log("waits: exceeded quota: full")
             kubectl("-n", NAMESPACE, "delete", "quota", "full")
-            of_run(run, "load-table")
+            of_run(run, OWN)
             os.kill(run.process.pid, signal.SIGINT)
             run.finish(PATIENCE).check(130)
     finally:
@@ -61,7 +74,7 @@ def test_a_full_quota_and_an_interruption(cluster_home, servers):
 def champion(cluster_home, other_home, servers) -> None:
     """Two use cases trained at once by two machines, after all that was broken off before."""
     with cluster_home.running(*WINE) as wine:
-        wine.wait_until(lambda: pods_of("train"), PATIENCE)
+        of_run(wine, OWN)
         second = other_home.run(*WINE, timeout=PATIENCE)
         second.check(3, "'wine' is under way", "Wait for it, or end it")
         other_home.run(*IRIS, timeout=PATIENCE).check(0)
@@ -76,25 +89,23 @@ def test_two_runs_at_once(champion):
 
 
 def test_pods_and_servers_that_go_away_are_made_up_for(champion, cluster_home, servers):
-    with cluster_home.running(*WINE, "--set", "training.seed=2") as run:
-        own = of_run(run, "train")
-        of_run(run, "search-candidate-logistic-regression")
-        kubectl("-n", NAMESPACE, "delete", "pod", own, "--force", "--grace-period=0")
-        evaluating = of_run(run, "evaluate-on-holdout")
+    with cluster_home.running(*WINE, *OTHER) as run:
+        kill(of_run(run, "search_candidate_decision_tree"))
+        of_run(run, "search_candidate_decision_tree")
+        kill(of_run(run, OWN))
+        second = of_run(run, OWN)
         with refused(port_of(servers["AWS_ENDPOINT_URL"])):
-            until("the step missed its files", lambda: phase_of(evaluating) != "Running")
-            time.sleep(10)
-        publishing = of_run(run, "publish-challenger")
-        time.sleep(8)  # it is at work by then
-        kubectl("-n", NAMESPACE, "delete", "pod", publishing, "--force", "--grace-period=0")
+            until("it missed its files", lambda: "before retrying step" in said_by(second))
+        until("it publishes", lambda: "`publish_challenger` has started" in said_by(second))
+        kill(second)
         run.finish(PATIENCE).check(0)
     assert_registry_matches_its_log(servers, "wine")
     assert_nothing_goes_on()
 
 
 def test_a_cluster_without_its_api_server_or_its_kubelet(champion, cluster_home, servers):
-    with cluster_home.running(*WINE) as run:
-        of_run(run, "find-champion")
+    with cluster_home.running(*WINE, "--no-cache") as run:
+        of_run(run, OWN)
         with away("kubelet"):
             time.sleep(5)
         with away("apiserver"):
@@ -104,32 +115,37 @@ def test_a_cluster_without_its_api_server_or_its_kubelet(champion, cluster_home,
     assert_nothing_goes_on()
 
 
-def of_run(run: Running, part: str) -> str:
-    """Wait until a pod of this name runs, and return its name."""
+def of_run(run: Running, step: str) -> str:
+    """Wait until a pod of a step runs, and return its name."""
     found: list[str] = []
 
     def runs() -> bool:
-        found[:] = pods_of(part, "Running")
+        time.sleep(0.5)  # to ask costs as much as a step
+        found[:] = pods_of(step, "Running")
         return bool(found)
 
     run.wait_until(runs, PATIENCE)
     return found[0]
 
 
-def pods_of(part: str, *phases: str) -> list[str]:
-    """Return the names of pods whose job's name has a part: hash, step, pipeline."""
+def pods_of(step: str, *phases: str) -> list[str]:
+    """Return the names of the pods of a step."""
     pods = json.loads(kubectl("-n", NAMESPACE, "get", "pods", "-o", "json"))["items"]
     return [
         pod["metadata"]["name"]
         for pod in pods
-        if pod["metadata"]["name"].split("-", 1)[1].startswith(f"{part}-")
+        if pod["metadata"]["labels"].get("step_name", OWN) == step
         and (not phases or pod["status"]["phase"] in phases)
     ]
 
 
-def phase_of(pod: str) -> str:
-    path = "jsonpath={.status.phase}"
-    return kubectl("-n", NAMESPACE, "get", "pod", pod, "-o", path, check=False)
+def kill(pod: str) -> None:
+    """Take a pod away as a lost node does: at once."""
+    kubectl("-n", NAMESPACE, "delete", "pod", pod, "--force", "--grace-period=0")
+
+
+def said_by(pod: str) -> str:
+    return kubectl("-n", NAMESPACE, "logs", pod, check=False)
 
 
 def port_of(url: str) -> int:

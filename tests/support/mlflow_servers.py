@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
-
 from tests.support.postgres import free_port
+from tests.support.server_process import kill, wait_until_it_answers
 
 PATIENCE = 300.0  # on a busy machine
 
@@ -67,27 +64,7 @@ def _started(command: list[str], folder: Path, url: str) -> Iterator[subprocess.
             start_new_session=True,
         )
     try:
-        _wait(process, url, log)
+        wait_until_it_answers(process, url, log, PATIENCE)
         yield process
     finally:
-        stop(process)
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a server and its workers."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise RuntimeError(f"the server ended:\n{log.read_text()}")
-        try:
-            if httpx.get(url, timeout=2).is_success:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.2)
-    raise RuntimeError(f"the server did not answer in {PATIENCE:g} s:\n{log.read_text()}")
+        kill(process)

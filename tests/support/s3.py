@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import httpx
 
 from tests.support.postgres import free_port
+from tests.support.server_process import wait_until_it_answers
 
 PATIENCE = 120.0  # on a busy machine
 KEYS = ("ada", "engine-number-one")
@@ -67,22 +66,8 @@ def running_s3(folder: Path, host: str = "127.0.0.1") -> Iterator[S3]:
         )
     server = S3(f"http://{host}:{port}")
     try:
-        _wait(process, server.url, log)
+        wait_until_it_answers(process, f"{server.url}/moto-api/", log, PATIENCE)
         yield server
     finally:
         process.kill()
         process.wait()
-
-
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise RuntimeError(f"the S3 server ended:\n{log.read_text()}")
-        try:
-            httpx.get(f"{url}/moto-api/", timeout=5)
-        except httpx.HTTPError:
-            time.sleep(0.2)
-        else:
-            return
-    raise RuntimeError(f"the S3 server did not answer in {PATIENCE:g} s:\n{log.read_text()}")

@@ -8,9 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import httpx
 from filelock import FileLock
 
 from tests.support.postgres import free_port
+from tests.support.server_process import kill, wait_until_it_answers
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "deploy" / "seldon"
@@ -125,30 +125,10 @@ def seldon_server(
         log,
     )
     try:
-        _wait(server)
+        wait_until_it_answers(process, f"{server.url}/health/status", log, PATIENCE)
         yield server
     finally:
-        end(process)
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Kill a server with all its processes."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _wait(server: SeldonServer) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if server.process.poll() is not None:
-            raise RuntimeError(f"the server ended:\n{server.log.read_text()}")
-        try:
-            if httpx.get(f"{server.url}/health/status", timeout=5).is_success:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.1)
-    raise RuntimeError(f"the server did not answer in {PATIENCE:g} s:\n{server.log.read_text()}")
+        kill(process)
 
 
 def _run(*command: str) -> None:

@@ -44,6 +44,12 @@ class Store:
         return Path(source.removeprefix("file://"))
 
 
+def actions(registry: Registry, name: str = "boats") -> list[str]:
+    """Return what was done with a model, the oldest first; intents are left out."""
+    found = [entry.action for entry in reversed(registry.log.entries(name))]
+    return [action for action in found if action != "intent"]
+
+
 def corrupt(folder):
     (folder / "contract.json").write_bytes((folder / "contract.json").read_bytes() + b" ")
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from tests.support.postgres import free_port
+from tests.support.server_process import kill, wait_until_it_answers
 
 PATIENCE = 600.0  # on a busy machine; its database is made first
 
@@ -53,25 +52,10 @@ def running_zenml(folder: Path, host: str = "127.0.0.1") -> Iterator[ZenMLServer
             words, env=environment, stdout=output, stderr=output, start_new_session=True
         )
     try:
-        _wait(process, url, log)
+        wait_until_it_answers(process, f"{url}/health", log, PATIENCE)
         yield ZenMLServer(url, _key(url, password))
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise RuntimeError(f"the ZenML server ended:\n{log.read_text()}")
-        try:
-            if httpx.get(f"{url}/health", timeout=5).is_success:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.5)
-    raise RuntimeError(f"the ZenML server did not answer:\n{log.read_text()}")
+        kill(process)
 
 
 def _key(url: str, password: str) -> str:

@@ -1,7 +1,7 @@
 """Sources read piece by piece, for tables that do not fit into memory.
 
 `open_stream` finds out which columns there are and reads nothing more; `TableStream.read` then
-gives pieces of any size. `evenly` cuts them into chunks.
+gives pieces of any size. `evenly` cuts them into chunks, and `share` divides these into parts.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from evergreen.data.source_config import (
     SqlSource,
 )
 from evergreen.data.sources.environment import Environment
+from evergreen.errors import InputError
 
 Read = Callable[[Sequence[str], int], Iterator[pa.Table]]
 
@@ -128,6 +129,33 @@ def stamp(files: Iterable[Path]) -> dict[str, list[int]]:
     """Return size (bytes) and time of change (ns) of files, by path."""
     stats = {str(file): file.stat() for file in files}
     return {name: [found.st_size, found.st_mtime_ns] for name, found in stats.items()}
+
+
+def changed_meanwhile(place: str) -> InputError:
+    """Return what to raise where a table, named in words, did not stay what it was."""
+    return InputError(f"{place} was changed while it was read. Run again once it stays as it is.")
+
+
+def known_rows(stream: TableStream, place: str, setting: str) -> int:
+    """Return how many rows a table has that is to be divided.
+
+    Raises
+    ------
+    InputError
+        If that is not known beforehand, or not whether they stay as they are; ``setting`` asked
+        for parts.
+    """
+    if stream.rows is None or not stream.proven:
+        raise InputError(
+            f"{setting}: {place} does not say beforehand how many rows it has and whether they "
+            "stay as they are, as Parquet files do. Leave partitions out, or take Parquet files."
+        )
+    return stream.rows
+
+
+def share(number: int, of: int, pieces: int) -> tuple[int, int]:
+    """Return the first piece of a part (from 0), and the one behind its last."""
+    return number * pieces // of, (number + 1) * pieces // of
 
 
 def without_rows(pieces: Iterable[pa.Table], start: int) -> Iterator[pa.Table]:

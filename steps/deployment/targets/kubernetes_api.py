@@ -16,7 +16,6 @@ from kubernetes.client.rest import ApiException
 from kubernetes.config import ConfigException
 from zenml import get_step_context
 from zenml.client import Client
-from zenml.config import DockerSettings
 from zenml.deployers.exceptions import DeployerError, DeploymentTimeoutError
 from zenml.integrations.kubernetes.deployers import KubernetesDeployer
 from zenml.integrations.kubernetes.flavors import KubernetesDeployerSettings
@@ -27,6 +26,8 @@ from evergreen.deployment.cluster_manifest import DRAINING, GRACE, REVISION, STA
 from evergreen.deployment.servers import Health, api_health, read_health, swap_failure
 from evergreen.deployment.values import ServerState
 from evergreen.errors import EvergreenError, UnreachableError
+from stacks.cluster_answers import refusal
+from stacks.train_image import settings_of, train_image
 from steps.announcements import announce
 from steps.deployment.cluster_deployer import CLUSTER, ClusterDeployer
 from steps.deployment.invocation import contract_api
@@ -145,14 +146,6 @@ class ClusterApi(DeployedApi):
             http="evergreen.serving.protocol:ServerProtocol",  # which drains connections
             timeout_graceful_shutdown=DRAINING,
         )
-        docker = DockerSettings(
-            parent_image=self._image(),
-            skip_build=True,
-            install_stack_requirements=False,
-            prevent_build_reuse=True,
-            allow_download_from_artifact_store=False,
-            allow_download_from_code_repository=False,
-        )
         place = KubernetesDeployerSettings(
             namespace=self.namespace,
             service_type=self.component.config.service_type,
@@ -161,7 +154,11 @@ class ClusterApi(DeployedApi):
             wait_for_load_balancer_timeout=0,
         )
         hosted = contract_api.with_options(
-            settings={"deployment": hosting, "deployer": place, "docker": docker},
+            settings={
+                "deployment": hosting,
+                "deployer": place,
+                "docker": settings_of(self._image(), reuse=False),
+            },
             tags=[self.place.name],
         )
         hosted.prepare(model=self.place.name, row={})
@@ -228,8 +225,6 @@ class ClusterApi(DeployedApi):
             docker = None
         if docker is not None and docker.skip_build and docker.parent_image:
             return str(docker.parent_image)
-        from stacks.train_image import train_image
-
         return train_image(Client().active_stack, announce)
 
     def _read(self, kind: str, version: str) -> dict[str, Any] | None:
@@ -324,18 +319,11 @@ class ClusterApi(DeployedApi):
         except EvergreenError:
             raise
         except ApiException as error:
-            raise UnreachableError(f"The cluster refuses: {_told(error)}") from error
+            raise UnreachableError(f"The cluster refuses: {refusal(error)}") from error
         except (urllib3.exceptions.HTTPError, ConfigException) as error:
             raise UnreachableError(f"The cluster does not answer: {error}") from error
         except DeployerError as error:
             raise UnreachableError(f"The API cannot be started: {error}") from error
-
-
-def _told(error: ApiException) -> str:
-    try:
-        return str(json.loads(error.body)["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"{error.status} {error.reason}"
 
 
 def _pods(deployment: dict[str, Any]) -> dict[str, int]:

@@ -136,8 +136,8 @@ class SeldonServer:
         before = self.status()
         manifest = self._manifest(use_case)
         with self._reaching() as client:
-            former = self._stored(client) if self._is_known(client) else None
             known = self._is_known(client)
+            former = self._stored(client) if known else None
             if known:
                 self._send(client, manifest)
         try:

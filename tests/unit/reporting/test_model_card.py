@@ -10,14 +10,8 @@ from markdown_it import MarkdownIt
 from evergreen.reporting.card import model_card
 from evergreen.reporting.pages import code, escape_markdown
 from tests.support.odd_tables import HOSTILE
-from tests.support.report_facts import (
-    diabetes_facts,
-    promoted_first,
-    refused,
-    unmeasurable,
-    waiting,
-    wine_facts,
-)
+from tests.support.report_facts import diabetes_facts, wine_facts
+from tests.support.report_outcomes import promoted_first, refused, unmeasurable, waiting
 
 HEADINGS = [
     "Model",

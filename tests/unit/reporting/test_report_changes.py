@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from evergreen.reporting.changes import changes, recorded_metrics
 from evergreen.reporting.facts import ChampionRecord
-from tests.support.report_facts import promoted_first, wine_facts
+from tests.support.report_facts import wine_facts
+from tests.support.report_outcomes import promoted_first
 
 
 def by_name(facts):

@@ -11,13 +11,8 @@ from evergreen.reporting.figures import draw, figures
 from evergreen.reporting.figures.canvas import drawing_style
 from evergreen.reporting.figures.comparison import draw_candidates
 from evergreen.training.results import CandidateResult, Curve
-from tests.support.report_facts import (
-    cancer_facts,
-    diabetes_facts,
-    promoted_first,
-    unmeasurable,
-    wine_facts,
-)
+from tests.support.report_facts import cancer_facts, diabetes_facts, wine_facts
+from tests.support.report_outcomes import promoted_first, unmeasurable
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMON = {"metrics", "candidates", "importance_permutation", "importance_shap", "slices"}

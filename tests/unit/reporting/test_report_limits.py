@@ -4,7 +4,8 @@ import pytest
 
 from evergreen.reporting.limits import limits
 from evergreen.training.results import CalibrationBin, Interval
-from tests.support.report_facts import diabetes_facts, unmeasurable, wine_facts
+from tests.support.report_facts import diabetes_facts, wine_facts
+from tests.support.report_outcomes import unmeasurable
 
 
 def said(facts) -> str:

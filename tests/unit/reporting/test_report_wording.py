@@ -5,14 +5,8 @@ import re
 from evergreen.promotion.verdict import Verdict
 from evergreen.reporting.facts import Registration
 from evergreen.reporting.wording import headline, performance
-from tests.support.report_facts import (
-    diabetes_facts,
-    promoted_first,
-    refused,
-    unmeasurable,
-    waiting,
-    wine_facts,
-)
+from tests.support.report_facts import diabetes_facts, wine_facts
+from tests.support.report_outcomes import promoted_first, refused, unmeasurable, waiting
 
 
 def test_promoted_over_a_champion():

@@ -9,15 +9,8 @@ from evergreen.reporting.figures import draw
 from evergreen.reporting.training_report import training_report
 from tests.support.html_checks import check_page
 from tests.support.odd_tables import HOSTILE
-from tests.support.report_facts import (
-    cancer_facts,
-    diabetes_facts,
-    promoted_first,
-    refused,
-    unmeasurable,
-    waiting,
-    wine_facts,
-)
+from tests.support.report_facts import cancer_facts, diabetes_facts, wine_facts
+from tests.support.report_outcomes import promoted_first, refused, unmeasurable, waiting
 
 SECTIONS = (
     "The gate",

@@ -12,7 +12,7 @@ from zenml.utils.exception_utils import collect_exception_information
 from evergreen.errors import InputError, RefusedError, UnreachableError
 from evergreen.resources import ResourcesConfig
 from pipelines.elsewhere import _failure
-from pipelines.placement import DEPLOYING, pod_settings
+from pipelines.placement import DEPLOYING, isolated_settings, pod_settings
 from pipelines.run_records import is_worth_another_try, raised_by, title_of
 
 
@@ -126,3 +126,10 @@ def test_a_step_that_ended_without_a_word_or_for_want_of_a_server_is_tried_again
     for source in ("botocore.exceptions.EndpointConnectionError", "builtins.ConnectionError"):
         told = SimpleNamespace(source=source, message="no", traceback=f"{source}: no")
         assert is_worth_another_try(SimpleNamespace(exception_info=told))
+
+
+def test_a_step_apart_has_its_own_account_and_never_that_of_the_run():
+    deploys = {"orchestrator": {"step_pod_service_account_name": "deployer"}}
+    assert isolated_settings(deploys, "steps")["orchestrator"]["service_account_name"] == "deployer"
+    assert isolated_settings({}, "steps") == {"orchestrator": {"service_account_name": "steps"}}
+    assert isolated_settings({}, None) == {}

@@ -29,6 +29,16 @@ def test_a_setting_is_left_out_where_its_default_is_nothing():
     assert config({}, "orchestrator")["kubernetes_namespace"] == "evergreen-runs"
 
 
+def test_a_component_is_left_out_where_what_it_needs_is_not_there():
+    def components(environ):
+        return read_stack(ROOT / "stacks" / "kubernetes.yaml", ADDRESSES | environ).components
+
+    assert "model_deployer" not in components({})
+    seldon = components({"SELDON_URL": "http://ingress"})["model_deployer"]
+    assert (seldon.flavor, seldon.config["base_url"]) == ("seldon", "http://ingress")
+    assert seldon.config["secret"] is None  # which ZenML wants written out
+
+
 def test_keys_of_settings_are_resolved_too(monkeypatch):
     monkeypatch.setenv("EVERGREEN_HOME", "/somewhere")
     stack = read_stack(ROOT / "stacks" / "docker.yaml")

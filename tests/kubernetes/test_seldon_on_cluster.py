@@ -1,0 +1,125 @@
+"""A SeldonDeployment by ZenML's model deployer: taken by an API server, and pods that serve."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from tests.kubernetes.conftest import NAMESPACE, kubectl
+from tests.support.command_line import ROOT
+from tests.support.installed import images_in_registry, test_cluster, until
+
+pytestmark = pytest.mark.timeout(3600)
+
+DEFINITION = ROOT / "tests" / "kubernetes" / "seldon_definition.yaml"
+IRIS = ("--config", "configs/iris.yaml")
+QUICK = ("--set", "training.candidates=[logistic_regression]", "--set", "training.trials=1")
+ASK = """
+import json, urllib.request
+print(json.load(urllib.request.urlopen("http://127.0.0.1:9000/v2/models/iris"))["versions"])
+"""
+
+
+@pytest.fixture(scope="module")
+def image(host_ip) -> str:
+    """The serving image, in the cluster's registry."""
+    *_, tag = images_in_registry(test_cluster())
+    return f"{test_cluster().registry}/evergreen-serve:{tag}"
+
+
+@pytest.fixture(scope="module")
+def stack(cluster_home, tmp_path_factory) -> str:
+    """The cluster's stack with Seldon alone to deploy to; its steps run in the client's process."""
+    chosen = yaml.safe_load((ROOT / "stacks" / "kubernetes.yaml").read_text("utf-8"))
+    chosen["name"] = "seldon"
+    chosen["components"]["orchestrator"] = {"name": "here", "flavor": "local"}
+    del chosen["components"]["deployer"], chosen["environment"]["EVERGREEN_HOME"]
+    file = tmp_path_factory.mktemp("stack") / "seldon.yaml"
+    file.write_text(yaml.safe_dump(chosen))
+    apply = (sys.executable, "-m", "stacks", "apply", str(file), "--unchecked")
+    # No ingress leads to the pods: their version is asked for inside.
+    known = {**cluster_home.servers, "SELDON_URL": "http://127.0.0.1:9"}
+    cluster_home.command(*apply, **known).check()
+    train = ("--pipeline", "train", "--stack", "seldon", *IRIS, *QUICK)
+    cluster_home.run(*train, timeout=1800).check(0)
+    return "seldon"
+
+
+@pytest.fixture
+def seldon() -> Iterator[None]:
+    """Let the cluster know SeldonDeployments until the test ends."""
+    kubectl("apply", "--filename", str(DEFINITION))
+    try:
+        crd = "crd/seldondeployments.machinelearning.seldon.io"
+        kubectl("wait", "--for=condition=established", crd, "--timeout=60s")
+        listed = ("get", "--raw", "/apis/machinelearning.seldon.io/v1")
+        until("it is listed", lambda: "seldondeployments" in kubectl(*listed, check=False))
+        yield
+    finally:
+        kubectl("delete", "--filename", str(DEFINITION))
+
+
+def deploy(home, stack: str, image: str, **settings: object) -> dict:
+    chosen = json.dumps({"image": image, **settings})
+    words = ("--pipeline", "deploy", "--stack", stack, *IRIS, "--json")
+    done = home.run(*words, "--set", f"deploy.seldon={chosen}", timeout=1800)
+    (server,) = done.check(0).json["servers"]
+    return server
+
+
+def stored() -> dict:
+    return json.loads(kubectl("-n", NAMESPACE, "get", "seldondeployment", "iris", "-o", "json"))
+
+
+def test_without_seldon_it_is_rendered(cluster_home, stack, image):
+    server = deploy(cluster_home, stack, image)
+    assert server["condition"] == "rendered"
+    assert "Seldon is not installed in the cluster; apply reports/iris/" in server["detail"]
+
+
+def test_it_is_taken_whole_and_its_pods_serve_the_champion(cluster_home, stack, image, seldon):
+    server = deploy(cluster_home, stack, image, challenger=20)
+    assert server["condition"] == "rendered"
+    assert "no operator of Seldon's acts on it" in server["detail"]
+    (file,) = cluster_home.state.glob("reports/iris/*/seldon.yaml")[-1:]
+    sent = yaml.safe_load(file.read_text("utf-8"))
+    found = stored()
+    for one in found["spec"]["predictors"]:
+        one.pop("engineResources", None)  # which ZenML's values add, as they do replicas
+    assert found["spec"] == {"name": "iris", "replicas": 1, **sent["spec"]}  # nothing was dropped
+    weights = {one["name"]: one["traffic"] for one in found["spec"]["predictors"]}
+    assert weights == {"champion": 80, "challenger": 20}
+
+    # What an operator makes of it.
+    champion = found["spec"]["predictors"][0]["componentSpecs"][0]["spec"]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "iris-champion", "namespace": NAMESPACE},
+        "spec": champion,
+    }
+    kubectl("create", "--filename", "-", stdin=json.dumps(pod))
+    try:
+        of_ours = ("-n", NAMESPACE, "wait", "--for=condition=ready", "pod/iris-champion")
+        kubectl(*of_ours, "--timeout=300s")
+        asked = kubectl("-n", NAMESPACE, "exec", "iris-champion", "--", "python", "-c", ASK)
+        assert asked.strip() == str([champion_of(cluster_home)])
+    finally:
+        kubectl("-n", NAMESPACE, "delete", "pod", "iris-champion", "--wait=false")
+
+    changed = deploy(cluster_home, stack, image, challenger=30)
+    assert changed["why"] == "its settings changed"
+    assert [one["traffic"] for one in stored()["spec"]["predictors"]] == [70, 30]
+    cluster_home.run("--undeploy", "--stack", stack, *IRIS).check(0)
+    left = kubectl("-n", NAMESPACE, "get", "seldondeployments", "-o", "name")
+    assert left == ""
+
+
+def champion_of(home) -> str:
+    models = home.run("--status", "--json").check().json["models"]
+    (version,) = [one["champion"] for one in models if one["use_case"] == "iris"]
+    return str(version)
