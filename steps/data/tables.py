@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import pandas as pd
 from zenml import log_metadata, step
+from zenml.logger import get_logger
 from zenml.types import HTMLString
 
 from evergreen.alerts.alert import Alert
@@ -30,6 +31,8 @@ from steps.caching import CACHED
 from steps.materializers import DatasetMaterializer
 from steps.workspace import keep_reports, report_folder, scratch_file
 
+logger = get_logger(__name__)
+
 
 @step(
     enable_cache=False,
@@ -44,6 +47,7 @@ def load_table(
     path = scratch_file("raw.parquet")
     stays = f" to disk, piece by piece: {chosen.reason}" if chosen.external else ""
     announce(f"Load {describe_source(data.source)}{stays}")
+    logger.info("The engine is %s: %s", chosen.name, chosen.reason)
     if chosen.external:
         dataset = ingest(data.source, path, chosen)
     else:

@@ -77,6 +77,8 @@ def test_both_engines(home, config):
     report = Path(external["reports"]["training"]).read_text(encoding="utf-8")
     assert "external: training.engine is external" in report
     assert "searched on 2,000 training rows drawn evenly" in report
+    log = Path(external["log"]).read_text(encoding="utf-8")
+    assert "The engine is external: training.engine is external" in log
     bundle = open_bundle(Path(external["artifacts"]["bundle"]) / "bundle")
     assert bundle.manifest.runtime == "onnx"
     assert bundle.manifest.origin.rows == memory["train_rows"]
