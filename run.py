@@ -65,6 +65,10 @@ def run_pipeline(options: argparse.Namespace) -> int:
         from pipelines.continuous_run import run_continuous
 
         return run_continuous(options)
+    if options.plan:
+        from pipelines.plan_run import run_plan
+
+        return run_plan(options)
     from pipelines.training_run import run_training
 
     return run_training(options)

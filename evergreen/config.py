@@ -213,6 +213,16 @@ class TrainingConfig(Value):
         "auto",
         description="Candidates share one step's cores, or have a step each. auto: as the stack.",
     )
+    engine: Literal["auto", "memory", "external"] = Field(
+        "auto",
+        description="memory: the table is read as a whole. external: it stays on disk, and XGBoost "
+        "learns from there. auto: external where the table takes a tenth of the memory.",
+    )
+    search_rows: PositiveInt | None = Field(
+        None,
+        description="Training rows that candidates are searched on. Default: all, or 100,000 with "
+        "the engine external; the best candidate is fitted on all.",
+    )
     seed: Seed = 42
 
 

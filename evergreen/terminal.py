@@ -206,7 +206,7 @@ def _candidates(outcome: TrainingOutcome) -> Table:
     table.add_column("Trials", justify="right")
     table.add_column("Time", justify="right")
     for candidate in outcome.candidates:
-        score = "failed"
+        score = "left out" if (candidate.error or "").startswith("left out") else "failed"
         if candidate.score is not None:
             score = f"{candidate.score:.4g} ± {candidate.score_std or 0:.2g}"
         table.add_row(

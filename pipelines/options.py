@@ -13,6 +13,7 @@ from evergreen.errors import InputError
 PIPELINES = ("train", "deploy", "batch", "monitor", "retrain", "continuous")
 TURNS = ("monitor", "retrain", "continuous")  # what can be done again and again
 BELONGS = {
+    "plan": ("train",),
     "train_if_needed": ("deploy",),
     "source": ("batch",),
     "output": ("batch",),
@@ -133,6 +134,9 @@ def add_ways(how: argparse._ActionsContainer) -> None:
     )
     how.add_argument("--stack", metavar="NAME", help="run on this ZenML stack, this time")
     how.add_argument("--no-cache", action="store_true", help="compute every step anew")
+    how.add_argument(
+        "--plan", action="store_true", help="train: show what it will take, and do nothing"
+    )
     how.add_argument(
         "--train-if-needed", action="store_true", help="deploy: train first if there is no champion"
     )

@@ -16,6 +16,7 @@ from typing import Final
 from zenml.logger import get_logger
 
 from evergreen.batch.outcome import RowProgress
+from evergreen.costs import Meter, StageCost
 from evergreen.training.progress import Progress
 
 News = str | Progress | RowProgress
@@ -26,12 +27,14 @@ _KINDS: Final = {kind.__name__: kind for kind in (Progress, RowProgress)}
 
 logger = get_logger(__name__)
 _listeners: list[Listener] = []
+_meters: list[Meter] = [Meter()]
 
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
     """Let ``listener`` hear every announcement made inside the block."""
     _listeners.append(listener)
+    _meters[0] = Meter()
     try:
         yield
     finally:
@@ -40,10 +43,17 @@ def listening(listener: Listener) -> Iterator[None]:
 
 def announce(news: News) -> None:
     """Tell the listeners what happens now: a stage's title, or how far it has come."""
+    if isinstance(news, str):
+        _meters[0].begin(news)
     if not _listeners:
         logger.info("%s", written(news))
     for listener in _listeners:
         listener(news)
+
+
+def costs() -> tuple[StageCost, ...]:
+    """Return what the stages took that this process has announced and ended in this run."""
+    return _meters[0].costs()
 
 
 def written(news: News) -> str:

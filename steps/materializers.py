@@ -7,6 +7,7 @@ the same, whichever run made it.
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
@@ -43,6 +44,19 @@ class _FileMaterializer(BaseMaterializer):
                 file.write(chunk)
         return target
 
+    def _linked(self, source: Path, name: str) -> bool:
+        """Give the file a second name in the artifact store, where both are on one disk.
+
+        Stored tables are never written to again: a new one takes the name of an old one.
+        """
+        if not self.artifact_store.config.is_local:
+            return False
+        try:
+            os.link(source, Path(self.uri) / name)
+        except OSError:
+            return False
+        return True
+
     def _upload(self, source: Path, name: str) -> None:
         target = f"{self.uri}/{name}"
         self.artifact_store.makedirs(target.rsplit("/", 1)[0])
@@ -62,8 +76,9 @@ class DatasetMaterializer(_FileMaterializer):
         return Dataset.open(self._local("table.parquet"))
 
     def save(self, data: Dataset) -> None:
-        """Copy the file into the artifact store."""
-        self._upload(data.path, "table.parquet")
+        """Put the file into the artifact store; on the same disk it is not copied."""
+        if not self._linked(data.path, "table.parquet"):
+            self._upload(data.path, "table.parquet")
 
     def extract_metadata(self, data: Dataset) -> dict[str, MetadataType]:
         """Show in the dashboard what the table is."""
@@ -72,11 +87,12 @@ class DatasetMaterializer(_FileMaterializer):
             "columns": len(data.columns),
             "fingerprint": data.fingerprint,
             "source": data.source,
+            "engine": data.engine.name,
         }
 
     def compute_content_hash(self, data: Dataset) -> str:
-        """Return the table's fingerprint."""
-        return data.fingerprint
+        """Return the table's fingerprint, and the engine where results may differ by it."""
+        return data.fingerprint + ("" if data.engine.name == "memory" else data.engine.name)
 
 
 class ModelMaterializer(_FileMaterializer):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evergreen.data.engine import IN_MEMORY, Engine
 from evergreen.errors import InputError, UnreachableError
 
 METADATA_KEY = b"evergreen"
 ROW_GROUP = 250_000
+PIECE_VALUES = 8_000_000  # of a piece that is read or written at once: 64 MB of numbers
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Dataset:
         SHA-256 (hex) of column names, dtypes and values in row order; see `fingerprint`.
     source
         Where the table came from, in words, without secrets.
+    engine
+        How those who work on it go through it: as a whole, or piece by piece.
     """
 
     path: Path
@@ -49,9 +55,12 @@ class Dataset:
     columns: tuple[str, ...]
     fingerprint: str
     source: str
+    engine: Engine = IN_MEMORY
 
     @classmethod
-    def write(cls, frame: pd.DataFrame, path: Path | str, source: str = "") -> Dataset:
+    def write(
+        cls, frame: pd.DataFrame, path: Path | str, source: str = "", engine: Engine = IN_MEMORY
+    ) -> Dataset:
         """Store ``frame`` at ``path``; the file appears whole or not at all.
 
         The index is not stored. Parent folders are made. A file already there is replaced.
@@ -66,9 +75,10 @@ class Dataset:
         path = Path(path).absolute()
         _require_usable_names(frame)
         table = _to_arrow(frame)
-        stored = cls(path, len(frame), tuple(frame.columns), fingerprint(frame), source)
-        metadata = {**(table.schema.metadata or {}), METADATA_KEY: stored._metadata(frame)}
-        with _appearing_whole(path) as temporary:
+        stored = cls(path, len(frame), tuple(frame.columns), fingerprint(frame), source, engine)
+        dtypes = {str(name): str(dtype) for name, dtype in frame.dtypes.items()}
+        metadata = {**(table.schema.metadata or {}), METADATA_KEY: stored.metadata(dtypes)}
+        with appearing_whole(path) as temporary:
             pq.write_table(
                 table.replace_schema_metadata(metadata),
                 temporary,
@@ -96,6 +106,7 @@ class Dataset:
             tuple(metadata["columns"]),
             metadata["fingerprint"],
             metadata["source"],
+            Engine.model_validate(metadata.get("engine", {})),
         )
 
     def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -108,28 +119,82 @@ class Dataset:
         UnreachableError
             The file is gone or cannot be read.
         """
-        for name in columns or ():
-            if name not in self.columns:
-                raise InputError(_unknown_column(name, self))
+        self._require_columns(columns)
         lost = _read_metadata(self.path)["dtypes"]
         try:
             table = pq.read_table(self.path, columns=None if columns is None else list(columns))
         except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"The stored table {self.path} is damaged: {error}") from error
-        if columns is not None:
-            table = table.select(list(columns))
-        frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True)
+            raise _damaged(self.path, error) from error
+        frame = _as_frame(table, columns, lost)
         if frame.empty:  # Parquet has no say in the index of a table without rows or columns
             frame = frame.set_axis(pd.RangeIndex(self.rows), axis=0)
-        for name in frame.columns.intersection(pd.Index(lost)):
-            values = frame[name].astype(lost[name])
-            is_object = lost[name] == "object"
-            frame[name] = values.where(values.notna(), None) if is_object else values
         return frame
 
-    def _metadata(self, frame: pd.DataFrame) -> bytes:
-        """Return what `open` and `read` need to know, as JSON."""
-        dtypes = {str(name): str(dtype) for name, dtype in frame.dtypes.items()}
+    def pieces(
+        self, columns: Sequence[str] | None = None, rows: int | None = None
+    ) -> Iterator[pd.DataFrame]:
+        """Yield the table in pieces of ``rows`` rows, in order; each is what `read` would give.
+
+        The index goes on from piece to piece. Only one piece is in memory at a time; by default
+        it holds some 64 MB of numbers.
+
+        Raises
+        ------
+        InputError, UnreachableError
+            As `read` does.
+        """
+        self._require_columns(columns)
+        lost = _read_metadata(self.path)["dtypes"]
+        names = list(self.columns if columns is None else columns)
+        start = 0
+        try:
+            with pq.ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 20) as file:
+                size = rows or piece_rows(len(names))
+                for batch in file.iter_batches(size, columns=names, use_threads=False):
+                    frame = _as_frame(pa.Table.from_batches([batch]), names, lost)
+                    yield frame.set_axis(pd.RangeIndex(start, start + len(frame)), axis=0)
+                    start += len(frame)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _damaged(self.path, error) from error
+
+    def read_some(
+        self, rows: int, columns: Sequence[str] | None = None, seed: int = 0
+    ) -> pd.DataFrame:
+        """Return at most so many rows, drawn evenly by the seed, in their order.
+
+        The index holds the rows' places in the table. Of a smaller table it is `read`.
+
+        Raises
+        ------
+        InputError, UnreachableError
+            As `read` does.
+        """
+        if rows >= self.rows:
+            return self.read(columns)
+        drawn = np.random.default_rng(seed).choice(self.rows, rows, replace=False, shuffle=False)
+        taken = np.zeros(self.rows, dtype=bool)
+        taken[drawn] = True
+        return self.read_where(taken, columns)
+
+    def read_where(
+        self, taken: npt.NDArray[np.bool_], columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Return the rows where a mask of all rows is true; the index holds their places.
+
+        Raises
+        ------
+        InputError, UnreachableError
+            As `read` does.
+        """
+        return pd.concat([piece[taken[piece.index]] for piece in self.pieces(columns)])
+
+    def _require_columns(self, columns: Sequence[str] | None) -> None:
+        for name in columns or ():
+            if name not in self.columns:
+                raise InputError(_unknown_column(name, self))
+
+    def metadata(self, dtypes: Mapping[str, str]) -> bytes:
+        """Return what `open` and `read` need to know beside the rows, as JSON."""
         lost = {name: dtype for name, dtype in dtypes.items() if _is_lost_in_parquet(dtype)}
         return json.dumps(
             {
@@ -137,33 +202,79 @@ class Dataset:
                 "columns": self.columns,
                 "fingerprint": self.fingerprint,
                 "source": self.source,
+                "engine": self.engine.model_dump(mode="json"),
                 "dtypes": lost,
             }
         ).encode()
 
 
+class Fingerprint:
+    """The fingerprint of a table that comes in pieces; see `fingerprint`."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._columns: dict[tuple[str, str], Any] = {}
+
+    def add(self, frame: pd.DataFrame) -> None:
+        """Go on with the next rows; every piece must have the same columns of the same dtypes."""
+        self._rows += len(frame)
+        for name, column in frame.items():
+            digest = self._columns.setdefault((str(name), str(column.dtype)), hashlib.sha256())
+            try:
+                hashes = pd.util.hash_pandas_object(column, index=False)
+            except TypeError as error:
+                raise InputError(
+                    f"Column {name!r} holds nested values such as lists or mappings; "
+                    "flatten it at the source"
+                ) from error
+            digest.update(hashes.to_numpy().astype("<u8").tobytes())
+
+    def hexdigest(self) -> str:
+        """Return the SHA-256 of all rows so far."""
+        digest = hashlib.sha256(f"{self._rows}".encode())
+        for column, values in self._columns.items():
+            digest.update(json.dumps(column).encode())
+            digest.update(values.digest())
+        return digest.hexdigest()
+
+
 def fingerprint(frame: pd.DataFrame) -> str:
     """Return the SHA-256 (hex) of a table's column names, dtypes and values in row order.
 
-    It is the same in every process and on every machine; the index does not count.
+    It is the same in every process and on every machine, and for the same rows in pieces; the
+    index does not count.
 
     Raises
     ------
     InputError
         A column holds nested values (lists, mappings), which cannot be compared.
     """
-    digest = hashlib.sha256(f"{len(frame)}".encode())
-    for name, column in frame.items():
-        digest.update(json.dumps([str(name), str(column.dtype)]).encode())
-        try:
-            hashes = pd.util.hash_pandas_object(column, index=False)
-        except TypeError as error:
-            raise InputError(
-                f"Column {name!r} holds nested values such as lists or mappings; "
-                "flatten it at the source"
-            ) from error
-        digest.update(hashes.to_numpy().astype("<u8").tobytes())
-    return digest.hexdigest()
+    whole = Fingerprint()
+    whole.add(frame)
+    return whole.hexdigest()
+
+
+def piece_rows(columns: int) -> int:
+    """Return how many rows of so many columns are read or written at once."""
+    return int(np.clip(PIECE_VALUES // max(1, columns), 1_000, ROW_GROUP))
+
+
+def _as_frame(
+    table: pa.Table, columns: Sequence[str] | None, lost: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Return stored rows in the dtypes that they were written with."""
+    if columns is not None:
+        table = table.select(list(columns))
+    frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True)
+    for name in frame.columns.intersection(pd.Index(lost)):
+        values = frame[name].astype(lost[name])
+        is_object = lost[name] == "object"
+        frame[name] = values.where(values.notna(), None) if is_object else values
+    return frame
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"The stored table {path} is damaged: {error}")
 
 
 def _is_lost_in_parquet(dtype: str) -> bool:
@@ -196,7 +307,7 @@ def _to_arrow(frame: pd.DataFrame) -> pa.Table:
 
 
 @contextmanager
-def _appearing_whole(path: Path) -> Iterator[Path]:
+def appearing_whole(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside ``path`` that takes its place when the block succeeds."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
@@ -219,7 +330,7 @@ def _appearing_whole(path: Path) -> Iterator[Path]:
 def _read_metadata(path: Path) -> dict[str, Any]:
     """Return our part of the file's key-value metadata."""
     try:
-        metadata = pq.read_schema(path).metadata or {}
+        metadata = pq.read_metadata(path).metadata or {}
     except FileNotFoundError as error:
         raise UnreachableError(
             f"The stored table {path} is gone; run again with --no-cache to make it anew"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from evergreen.data.casting import as_number, as_text, cast, is_missing
 from evergreen.data.column_types import InferredType, infer_moment_format, infer_type
 from evergreen.data.conform import require_unique_names, suggestion
 from evergreen.data.contract import Column, Contract, Role
+from evergreen.data.dataset import Dataset
 from evergreen.data.labels import class_labels, label_type, positive_label
 from evergreen.errors import InputError
 
@@ -39,16 +40,31 @@ def infer_contract(frame: pd.DataFrame, use_case: UseCase) -> Contract:
         left, or if its target does not suit the task.
     """
     require_unique_names(frame)
-    _require_named_columns(frame, use_case)
-    if frame.empty:
-        raise InputError(
-            f"The table has no rows, only {len(frame.columns)} column name(s); check data.source."
-        )
     frame = frame.reset_index(drop=True)
-    target = frame[use_case.data.target]
+    return _inferred(list(frame.columns), len(frame), frame.__getitem__, use_case)
+
+
+def infer_contract_by_columns(table: Dataset, use_case: UseCase) -> Contract:
+    """Return what `infer_contract` returns, with one column in memory at a time."""
+
+    def column(name: str) -> pd.Series:
+        return table.read([name])[name]
+
+    return _inferred(list(table.columns), table.rows, column, use_case)
+
+
+def _inferred(
+    names: list[str], rows: int, column: Callable[[str], pd.Series], use_case: UseCase
+) -> Contract:
+    _require_named_columns(names, use_case)
+    if not rows or not names:
+        raise InputError(
+            f"The table has no rows, only {len(names)} column name(s); check data.source."
+        )
+    target = column(use_case.data.target)
     if is_missing(target).all():
         raise InputError(
-            f"The target {target.name!r} has no value in any of {len(frame)} rows; "
+            f"The target {target.name!r} has no value in any of {rows} rows; "
             "check data.target and the source."
         )
     labels, target_type = _target(target, use_case)
@@ -58,7 +74,7 @@ def infer_contract(frame: pd.DataFrame, use_case: UseCase) -> Contract:
         target=use_case.data.target,
         labels=labels,
         positive=positive_label(labels, use_case) if labels is not None else None,
-        columns=tuple(_infer_column(frame[name], use_case, target_type) for name in frame.columns),
+        columns=tuple(_infer_column(column(name), use_case, target_type) for name in names),
     )
     _require_features(contract, use_case)
     return contract
@@ -182,7 +198,7 @@ def _require_numbers(target: pd.Series) -> None:
         )
 
 
-def _require_named_columns(frame: pd.DataFrame, use_case: UseCase) -> None:
+def _require_named_columns(columns: Sequence[str], use_case: UseCase) -> None:
     data = use_case.data
     named: list[tuple[str, Iterable[str | None]]] = [
         ("data.target", (data.target,)),
@@ -197,10 +213,10 @@ def _require_named_columns(frame: pd.DataFrame, use_case: UseCase) -> None:
     for place, names in named:
         for name in names:
             known_later = place == "features.drop" and name in derived
-            if name is not None and name not in frame.columns and not known_later:
+            if name is not None and name not in columns and not known_later:
                 raise InputError(
                     f"{place} names the column {name!r}, which the table does not have. "
-                    + suggestion(name, frame.columns)
+                    + suggestion(name, columns)
                 )
 
 

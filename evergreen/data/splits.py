@@ -6,7 +6,7 @@ not depend on the order of the rows, and rows keep their side as the table grows
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +43,29 @@ class Split:
     boundary: str | None = None
 
 
+@dataclass(frozen=True)
+class SplitRows:
+    """The rows to split: a few of their columns, and what tells them apart.
+
+    ``frame`` holds conformed rows, each with a target; of its columns only target, timestamp and
+    group are looked at. ``features`` returns `row_hashes` of all rows, ``whole`` a hash of each
+    row's every value; both are asked only if they are needed.
+    """
+
+    frame: pd.DataFrame
+    features: Callable[[], Hashes]
+    whole: Callable[[], Hashes]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, contract: Contract) -> SplitRows:
+        """Return the rows of a conformed frame."""
+        return cls(
+            frame,
+            lambda: row_hashes(frame, contract),
+            lambda: whole_hashes(conform(frame, contract)),
+        )
+
+
 def split_method(contract: Contract, config: SplitConfig) -> Method:
     """Return the method that ``auto`` stands for: by time, by group, stratified or random."""
     if config.method != "auto":
@@ -74,7 +97,12 @@ def split_holdout(frame: pd.DataFrame, contract: Contract, config: SplitConfig) 
     InputError
         If a side would stay empty, or rows lack the timestamp of a split by time.
     """
-    method = split_method(contract, config)
+    return split_rows(SplitRows.of(frame, contract), contract, config)
+
+
+def split_rows(rows: SplitRows, contract: Contract, config: SplitConfig) -> Split:
+    """Set the holdout apart; see `split_holdout`."""
+    frame, method = rows.frame, split_method(contract, config)
     if len(frame) < 2:
         raise InputError(
             f"A table with {len(frame)} usable row(s) cannot be split into training rows and "
@@ -83,9 +111,9 @@ def split_holdout(frame: pd.DataFrame, contract: Contract, config: SplitConfig) 
     if method == "time":
         return _split_by_time(frame, contract, config)
     if method == "group":
-        keys = _group_keys(frame, contract, config.seed)
+        keys = _group_keys(rows, contract, config.seed)
     else:
-        keys = _row_keys(frame, contract, config.seed)
+        keys = _row_keys(rows, config.seed)
     strata = _classes(frame, contract) if method == "stratified" else np.zeros(len(frame), "int64")
     held = _lowest_share(keys, strata, config.holdout)
     if not held.any():
@@ -123,7 +151,7 @@ def make_folds(
     if contract.task == "classification":
         _require_class_rows(frame, contract, config.folds)
     # Rows in hash order are shuffled already, whatever order the table came in.
-    keys = _row_keys(frame, contract, config.seed)
+    keys = _row_keys(SplitRows.of(frame, contract), config.seed)
     order = np.argsort(keys, kind="stable")
     shuffled = frame.iloc[order]
     return [
@@ -140,6 +168,12 @@ def row_hashes(frame: pd.DataFrame, contract: Contract) -> Hashes:
     return np.asarray(pd.util.hash_pandas_object(features, index=False), dtype=np.uint64)
 
 
+def whole_hashes(conformed: pd.DataFrame) -> Hashes:
+    """Return one 64-bit hash per row of all its values."""
+    rows = pd.util.hash_pandas_object(conformed, index=False)
+    return np.asarray(rows, dtype=np.uint64)
+
+
 def repeats_are_natural(hashes: Hashes) -> bool:
     """Tell whether most rows repeat others, because few distinct rows exist at all."""
     return len(np.unique(hashes)) < REPEATS_ARE_NATURAL * len(hashes)
@@ -151,21 +185,22 @@ def group_values(frame: pd.DataFrame, contract: Contract) -> pd.Series | None:
     return None if name is None else as_text(frame[name])
 
 
-def _row_keys(frame: pd.DataFrame, contract: Contract, seed: int) -> Hashes:
-    hashes = row_hashes(frame, contract)
+def _row_keys(rows: SplitRows, seed: int) -> Hashes:
+    hashes = rows.features()
     if repeats_are_natural(hashes):
         # Whole rows, each copy numbered: copies are alike, so it does not matter which is which.
-        rows = pd.util.hash_pandas_object(conform(frame, contract), index=False)
-        occurrence = rows.groupby(rows.to_numpy()).cumcount()
-        hashes = _mixed(np.asarray(rows, dtype=np.uint64)) + np.asarray(occurrence, dtype=np.uint64)
+        whole = rows.whole()
+        occurrence = pd.Series(whole).groupby(whole).cumcount()
+        hashes = _mixed(whole) + np.asarray(occurrence, dtype=np.uint64)
     return _mixed(hashes, seed)
 
 
-def _group_keys(frame: pd.DataFrame, contract: Contract, seed: int) -> Hashes:
-    groups = _required_groups(frame, contract)
+def _group_keys(rows: SplitRows, contract: Contract, seed: int) -> Hashes:
+    groups = _required_groups(rows.frame, contract)
     hashes = np.array(pd.util.hash_pandas_object(groups, index=False), dtype=np.uint64)
     alone = groups.isna().to_numpy()
-    hashes[alone] = row_hashes(frame[alone], contract)
+    if alone.any():
+        hashes[alone] = rows.features()[alone]
     return _mixed(hashes, seed)
 
 
@@ -183,11 +218,7 @@ def _lowest_share(keys: Hashes, strata: Positions, share: float) -> NDArray[np.b
     sides.
     """
     units, unit_of_row, sizes = np.unique(keys, return_inverse=True, return_counts=True)
-    pairs = pd.DataFrame({"unit": unit_of_row, "stratum": strata}).value_counts(sort=False)
-    frequent = pairs.reset_index().sort_values(
-        ["unit", "count", "stratum"], ascending=[True, False, True]
-    )
-    stratum_of_unit = frequent.drop_duplicates("unit")["stratum"].to_numpy()
+    stratum_of_unit = _strata_of_units(unit_of_row, sizes, strata)
     held = np.zeros(len(units), dtype=bool)
     for stratum in np.unique(stratum_of_unit):
         members = np.flatnonzero(stratum_of_unit == stratum)  # in the order of their keys
@@ -198,6 +229,28 @@ def _lowest_share(keys: Hashes, strata: Positions, share: float) -> NDArray[np.b
         taken[0], taken[-1] = True, False
         held[members] = taken
     return held[unit_of_row]
+
+
+def _strata_of_units(
+    unit_of_row: NDArray[np.intp], sizes: NDArray[np.intp], strata: Positions
+) -> Positions:
+    """Return the most frequent stratum among each unit's rows, of equally frequent ones the first.
+
+    Most units are one row as a rule; only the others are counted.
+    """
+    found = np.empty(len(sizes), dtype=strata.dtype)
+    found[unit_of_row] = strata
+    several = sizes[unit_of_row] > 1
+    if several.any():
+        rows = pd.DataFrame({"unit": unit_of_row[several], "stratum": strata[several]})
+        frequent = (
+            rows.value_counts(sort=False)
+            .reset_index()
+            .sort_values(["unit", "count", "stratum"], ascending=[True, False, True])
+            .drop_duplicates("unit")
+        )
+        found[frequent["unit"].to_numpy()] = frequent["stratum"].to_numpy()
+    return found
 
 
 def _split_by_time(frame: pd.DataFrame, contract: Contract, config: SplitConfig) -> Split:
@@ -260,7 +313,7 @@ def _fold(
         return KFold(config.folds).split(rows)
     if method == "stratified":
         return StratifiedKFold(config.folds).split(rows, _classes(frame, contract))
-    groups = _group_keys(frame, contract, config.seed)
+    groups = _group_keys(SplitRows.of(frame, contract), contract, config.seed)
     count = len(np.unique(groups))
     if count < config.folds:
         name = _column_with(contract, "group")
@@ -302,7 +355,9 @@ def _classes(frame: pd.DataFrame, contract: Contract) -> Positions:
     """Return each row's class as its place among the contract's labels."""
     labels = contract.labels or ()
     place = {label: index for index, label in enumerate(labels)}
-    return np.array([place[label] for label in target_values(frame, contract)], dtype="int64")
+    codes, found = pd.factorize(target_values(frame, contract))
+    places = np.array([place[label] for label in found], dtype="int64")
+    return places[codes]
 
 
 def _require_class_rows(frame: pd.DataFrame, contract: Contract, folds: int) -> None:

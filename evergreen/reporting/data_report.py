@@ -55,11 +55,14 @@ class _Drawings:
     relations: list[Drawing]
 
 
-def data_report(frame: pd.DataFrame, contract: Contract, quality: QualityReport) -> str:
+def data_report(
+    frame: pd.DataFrame, contract: Contract, quality: QualityReport, rows: int | None = None
+) -> str:
     """Return the report on a conformed table as one self-contained HTML page.
 
     Counts, ranges and missing values come from all rows; drawings and associations from at most
-    ``MAX_DRAWN_ROWS`` of them. Wide tables are cut, and the page says so.
+    ``MAX_DRAWN_ROWS`` of them. Wide tables are cut, and the page says so. ``rows`` is the number
+    of rows of the table, where the frame holds some of them, drawn evenly.
     """
     known = [column for column in contract.columns if column.name in frame.columns]
     summaries = [summarize_column(frame[column.name], column) for column in known]
@@ -94,6 +97,7 @@ def data_report(frame: pd.DataFrame, contract: Contract, quality: QualityReport)
         features=len(contract.features),
         correlated=MAX_CORRELATED,
         rows_all=len(frame),
+        rows_of_table=len(frame) if rows is None else rows,
         rows_drawn=len(sample),
     )
 

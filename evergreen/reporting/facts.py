@@ -39,7 +39,9 @@ from datetime import datetime
 from typing import Literal
 
 from evergreen.config import Choice, UseCase
+from evergreen.costs import StageCost
 from evergreen.data.contract import Contract
+from evergreen.data.engine import IN_MEMORY, Engine
 from evergreen.data.quality_report import QualityReport
 from evergreen.promotion.verdict import Verdict
 from evergreen.training.results import CandidateResult, Evaluation, Explanation, SearchResult
@@ -58,6 +60,7 @@ class DataFacts(Value):
     split_boundary: str | None = None  # by time: the first moment of the holdout
     contract: Contract
     quality: QualityReport
+    engine: Engine = IN_MEMORY
 
 
 class Registration(Value):
@@ -124,6 +127,7 @@ class TrainingFacts(Value):
     previous: ChampionRecord | None = None
     provenance: Provenance
     links: tuple[Link, ...] = ()
+    costs: tuple[StageCost, ...] = ()  # of the stages that ran in one process with the report
 
     @property
     def best(self) -> CandidateResult:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evergreen.data.size import frame_bytes, gigabytes
 from evergreen.reporting.changes import changes, recorded_metrics
 from evergreen.reporting.facts import TrainingFacts
 from evergreen.reporting.figures import draw
@@ -26,11 +27,14 @@ from evergreen.reporting.numbers import (
     number,
     parameters,
     plural,
+    seconds,
     with_deviation,
 )
 from evergreen.reporting.pages import html_page
 from evergreen.reporting.style import Drawing
 from evergreen.reporting.wording import headline, severities
+from evergreen.training.bounds import search_rows
+from evergreen.training.plan import compare, plan_stages
 from evergreen.training.results import CandidateResult
 
 MAX_FINDINGS = 30
@@ -75,6 +79,8 @@ def training_report(facts: TrainingFacts, drawings: Mapping[str, Drawing] | None
         headline=headline(facts),
         key_figures=_key_figures(facts, arms),
         arms=arms,
+        rows_used=_rows_used(facts),
+        costs=_costs(facts),
         metric_rows=metric_rows(facts, arms),
         candidate_rows=[_candidate_row(each, facts) for each in facts.search.candidates],
         drawings=drawn,
@@ -91,6 +97,43 @@ def training_report(facts: TrainingFacts, drawings: Mapping[str, Drawing] | None
         meanings=meanings(facts.challenger.metrics),
         metric_title=metric_title,
     )
+
+
+def _costs(facts: TrainingFacts) -> list[tuple[str, str, str, str, str]]:
+    """Return stage, planned and real time, planned memory, and memory at its highest so far."""
+    data = facts.data
+    columns = len(data.contract.columns)
+    planned = plan_stages(
+        data.rows, columns, frame_bytes(data.contract, data.rows), data.engine, facts.use_case
+    )
+    return [
+        (
+            stage.plan.stage,
+            seconds(stage.plan.seconds),
+            seconds(stage.fact.seconds) if stage.fact else "from the cache, or elsewhere",
+            gigabytes(stage.plan.memory),
+            gigabytes(stage.fact.peak_bytes) if stage.fact and stage.fact.peak_bytes else "",
+        )
+        for stage in compare(planned, facts.costs)
+    ]
+
+
+def _rows_used(facts: TrainingFacts) -> str:
+    """Say which rows served what, where that was not all of them."""
+    data = facts.data
+    searched = search_rows(data.train_rows, data.engine, facts.use_case.training)
+    said = []
+    if searched < data.train_rows:
+        said.append(
+            f"the candidates were searched on {count(searched)} training rows drawn evenly, and "
+            f"the best one was fitted on all {count(data.train_rows)}"
+        )
+    if facts.challenger.rows < data.holdout_rows:
+        said.append(
+            f"the models were evaluated on {count(facts.challenger.rows)} rows drawn evenly from "
+            f"the {count(data.holdout_rows)} held out"
+        )
+    return "; ".join(said)
 
 
 def _key_figures(facts: TrainingFacts, arms: list[Arm]) -> list[KeyFigure]:

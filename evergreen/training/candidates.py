@@ -37,7 +37,8 @@ class Candidate:
 
     ``make(task, seed)`` returns it unfitted with its default parameters. ``scale``: it wants
     numbers of zero mean and unit variance. ``threads``: it has a parameter ``n_jobs``. ``stop``:
-    it is boosted in rounds (``n_estimators``), and this fits it with early stopping. ``cost`` is
+    it is boosted in rounds (``n_estimators``), and this fits it with early stopping. ``external``:
+    it can be fitted on a table that stays on disk, see `evergreen.training.external`. ``cost`` is
     a rough figure of the seconds a search takes, to start the slowest first.
     """
 
@@ -49,6 +50,7 @@ class Candidate:
     scale: bool = False
     threads: bool = False
     stop: StoppingFit | None = None
+    external: bool = False
     cost: float = 1.0
 
 
@@ -230,7 +232,7 @@ def _lightgbm(task: Task, seed: int) -> Any:
 
 
 CANDIDATES: tuple[Candidate, ...] = (
-    Candidate(BASELINE, "Baseline", _baseline, cost=0.0),
+    Candidate(BASELINE, "Baseline", _baseline, external=True, cost=0.0),
     Candidate(
         "logistic_regression",
         "Logistic regression",
@@ -290,6 +292,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         },
         threads=True,
         stop=stop_xgboost,
+        external=True,
         cost=6.0,
     ),
     Candidate(

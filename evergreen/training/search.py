@@ -21,6 +21,7 @@ from evergreen.training.candidates import (
     candidates_for,
     make_estimator,
 )
+from evergreen.training.external import fit_by_pieces
 from evergreen.training.fitting import predict_in_one_thread, steady
 from evergreen.training.metrics import Metric
 from evergreen.training.parallel import Crew, processes_for, threads_for
@@ -52,7 +53,8 @@ def search_candidates(
     """
     started = time.monotonic()
     check_features(contract, features)
-    slowest_first = [name for name in alone(contract.task, training) if name != BASELINE]
+    named = [name for name in alone(contract.task, training) if name != BASELINE]
+    slowest_first = [name for name in named if _can_be_fitted(name, train)]
     processes = processes_for(len(slowest_first), training.jobs)
     task = _task(train, contract, features, training, split, processes)
     report = on_progress or _say_nothing
@@ -60,7 +62,8 @@ def search_candidates(
         here = CandidateSearch(task)
         baseline = here.search(BASELINE, crew.pass_on)
         crew.work(here.search)
-    results = [baseline, *crew.results.values()]
+    left_out = [_left_out(name) for name in named if name not in slowest_first]
+    results = [baseline, *crew.results.values(), *left_out]
     return rank_candidates(results, task.metric, split, seconds=time.monotonic() - started)
 
 
@@ -103,6 +106,8 @@ def search_candidate(
         If the settings do not fit the table. A candidate that fails is a result with an error.
     """
     check_features(contract, features)
+    if not _can_be_fitted(name, train):
+        return _left_out(name)
     task = _task(train, contract, features, training, split, processes=1)
     return CandidateSearch(task).search(name, on_progress or _say_nothing)
 
@@ -163,12 +168,35 @@ def fit_candidate(
         threads=threads,
     )
     transform = build_features(contract, features, scale=candidate.scale, seed=training.seed)
-    model = Pipeline([("features", transform), ("estimator", estimator)])
-    frame = train.read()
     with steady(threads):
-        model.fit(model_frame(frame, contract), target_values(frame, contract))
+        if train.engine.external:
+            model = fit_by_pieces(train, contract, transform, estimator, training.seed)
+        else:
+            model = Pipeline([("features", transform), ("estimator", estimator)])
+            frame = train.read()
+            model.fit(model_frame(frame, contract), target_values(frame, contract))
         predict_in_one_thread(candidate, estimator)
     return model
+
+
+def _can_be_fitted(name: str, train: Dataset) -> bool:
+    return BY_NAME[name].external or not train.engine.external
+
+
+def _left_out(name: str) -> CandidateResult:
+    """Return the result of a candidate that would need the table in memory."""
+    return CandidateResult(
+        name=name,
+        title=BY_NAME[name].title,
+        params={},
+        score=None,
+        score_std=None,
+        fold_scores=(),
+        rounds=None,
+        trials=(),
+        seconds=0.0,
+        error="left out: it needs the whole table in memory, and training.engine is external",
+    )
 
 
 def _task(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pandas as pd
 from zenml import log_metadata, step
+from zenml.logger import get_logger
 from zenml.types import HTMLString
 
 from evergreen.alerts.alert import Alert
@@ -13,18 +14,24 @@ from evergreen.config import DataConfig, UseCase
 from evergreen.data.conform import conform
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
-from evergreen.data.infer import infer_contract
-from evergreen.data.quality import check_split, check_table, merge
+from evergreen.data.holdout import rows_to_split, write_sides
+from evergreen.data.infer import infer_contract, infer_contract_by_columns
+from evergreen.data.ingest import ingest
+from evergreen.data.quality import check_split, check_table, check_table_by_columns, merge
 from evergreen.data.quality_report import QualityReport
+from evergreen.data.size import choose_engine
 from evergreen.data.sources import describe_source, read_source
-from evergreen.data.splits import Split, split_holdout
+from evergreen.data.splits import Split, split_holdout, split_rows
 from evergreen.reporting.data_report import data_report
 from evergreen.reporting.facts import DataFacts
+from evergreen.training.bounds import REPORT_ROWS, some_rows
 from steps.alerting import tell
 from steps.announcements import announce
 from steps.caching import CACHED
 from steps.materializers import DatasetMaterializer
 from steps.workspace import keep_reports, report_folder, scratch_file
+
+logger = get_logger(__name__)
 
 
 @step(
@@ -32,13 +39,28 @@ from steps.workspace import keep_reports, report_folder, scratch_file
     enable_artifact_visualization=False,
     output_materializers={"raw_table": DatasetMaterializer},
 )
-def load_table(data: DataConfig) -> Annotated[Dataset, "raw_table"]:
+def load_table(
+    data: DataConfig, engine: Literal["auto", "memory", "external"]
+) -> Annotated[Dataset, "raw_table"]:
     """Read the source anew in every run; what follows is cached by the table's fingerprint."""
-    announce(f"Load {describe_source(data.source)}")
-    frame = read_source(data.source)
-    dataset = Dataset.write(frame, scratch_file("raw.parquet"), describe_source(data.source))
+    chosen, _ = choose_engine(engine, data.source)
+    path = scratch_file("raw.parquet")
+    stays = f" to disk, piece by piece: {chosen.reason}" if chosen.external else ""
+    announce(f"Load {describe_source(data.source)}{stays}")
+    logger.info("The engine is %s: %s", chosen.name, chosen.reason)
+    if chosen.external:
+        dataset = ingest(data.source, path, chosen)
+    else:
+        frame = read_source(data.source)
+        dataset = Dataset.write(frame, path, describe_source(data.source), chosen)
     log_metadata(
-        {"rows": dataset.rows, "fingerprint": dataset.fingerprint, "source": dataset.source}
+        {
+            "rows": dataset.rows,
+            "fingerprint": dataset.fingerprint,
+            "source": dataset.source,
+            "engine": chosen.name,
+            "engine_reason": chosen.reason,
+        }
     )
     return dataset
 
@@ -47,6 +69,8 @@ def load_table(data: DataConfig) -> Annotated[Dataset, "raw_table"]:
 def define_contract(raw_table: Dataset, use_case: UseCase) -> Annotated[Contract, "contract"]:
     """Infer what the use case does not say about the columns."""
     announce("Settle the data contract")
+    if raw_table.engine.external:
+        return infer_contract_by_columns(raw_table, use_case)
     return infer_contract(raw_table.read(), use_case)
 
 
@@ -59,9 +83,18 @@ def check_quality(
     ``today`` is given where the table can expire: an answer of yesterday is no answer then.
     """
     announce("Check the data")
+    if raw_table.engine.external:
+        quality = check_table_by_columns(raw_table, contract, use_case)
+        return quality, HTMLString(sample_report(raw_table, contract, quality))
     frame = raw_table.read()
     quality = check_table(frame, contract, use_case)
     return quality, HTMLString(data_report(conform(frame, contract), contract, quality))
+
+
+def sample_report(raw_table: Dataset, contract: Contract, quality: QualityReport) -> str:
+    """Return the data report on some rows of a table that stays on disk."""
+    sample = conform(some_rows(raw_table, REPORT_ROWS, seed=0), contract)
+    return data_report(sample.reset_index(drop=True), contract, quality, rows=raw_table.rows)
 
 
 @step(
@@ -89,6 +122,11 @@ def split_table(
     """
     require_quality(table_quality, table_report, use_case)
     announce("Set the holdout aside")
+    if raw_table.engine.external:
+        training_rows, holdout_rows, facts = divide_on_disk(
+            raw_table, contract, table_quality, use_case
+        )
+        return training_rows, holdout_rows, facts
     frame = conform(raw_table.read(), contract)
     frame = frame[frame[contract.target].notna()]
     split = split_holdout(frame, contract, use_case.split)
@@ -112,12 +150,53 @@ def divide(
     if quality.errors:
         require_quality(quality, data_report(frame, contract, quality), use_case)
     training_rows = Dataset.write(
-        frame.iloc[split.train], scratch_file("training.parquet"), f"{raw_table.source} (training)"
+        frame.iloc[split.train],
+        scratch_file("training.parquet"),
+        f"{raw_table.source} (training)",
+        raw_table.engine,
     )
     holdout_rows = Dataset.write(
-        frame.iloc[split.holdout], scratch_file("holdout.parquet"), f"{raw_table.source} (holdout)"
+        frame.iloc[split.holdout],
+        scratch_file("holdout.parquet"),
+        f"{raw_table.source} (holdout)",
+        raw_table.engine,
     )
-    facts = DataFacts(
+    facts = data_facts(raw_table, training_rows, holdout_rows, split, contract, quality)
+    return training_rows, holdout_rows, facts
+
+
+def divide_on_disk(
+    raw_table: Dataset, contract: Contract, table_quality: QualityReport, use_case: UseCase
+) -> tuple[Dataset, Dataset, DataFacts]:
+    """Do what splitting, `divide` and its checks do, with a piece of the table in memory."""
+    rows = rows_to_split(raw_table, contract)
+    split = split_rows(rows, contract, use_case.split)
+    checked = check_split(rows.frame, split, contract, use_case, rows.features())
+    quality = merge(table_quality, checked)
+    if quality.errors:
+        require_quality(quality, sample_report(raw_table, contract, quality), use_case)
+    places = rows.frame.index.to_numpy()
+    training_rows, holdout_rows = write_sides(
+        raw_table,
+        contract,
+        places[split.train],
+        places[split.holdout],
+        (scratch_file("training.parquet"), scratch_file("holdout.parquet")),
+    )
+    facts = data_facts(raw_table, training_rows, holdout_rows, split, contract, quality)
+    return training_rows, holdout_rows, facts
+
+
+def data_facts(
+    raw_table: Dataset,
+    training_rows: Dataset,
+    holdout_rows: Dataset,
+    split: Split,
+    contract: Contract,
+    quality: QualityReport,
+) -> DataFacts:
+    """Gather what the later steps and the reports say of the table."""
+    return DataFacts(
         source=raw_table.source,
         fingerprint=raw_table.fingerprint,
         rows=raw_table.rows,
@@ -127,8 +206,8 @@ def divide(
         split_boundary=split.boundary,
         contract=contract,
         quality=quality,
+        engine=raw_table.engine,
     )
-    return training_rows, holdout_rows, facts
 
 
 def require_quality(quality: QualityReport, page: str, use_case: UseCase) -> None:

@@ -16,6 +16,7 @@ from evergreen.config import UseCase
 from evergreen.data.conform import model_frame
 from evergreen.data.dataset import Dataset
 from evergreen.monitoring.profile import make_profile
+from evergreen.onnx_export.parity import MAX_ROWS as PARITY_ROWS
 from evergreen.promotion.bundle import Bundle, Figures, Origin, write_bundle
 from evergreen.promotion.registration import Registration
 from evergreen.promotion.settlement import outlook, settle
@@ -26,10 +27,11 @@ from evergreen.reporting.card import model_card
 from evergreen.reporting.facts import DataFacts, TrainingFacts
 from evergreen.reporting.figures import draw
 from evergreen.reporting.training_report import training_report
+from evergreen.training.bounds import PROFILE_ROWS, some_rows
 from evergreen.training.predictions import arms_from_frame
 from evergreen.training.results import Evaluations, Explanation, SearchResult
 from steps.alerting import tell
-from steps.announcements import announce
+from steps.announcements import announce, costs
 from steps.caching import CACHED
 from steps.materializers import BundleMaterializer
 from steps.promotion.champion import ChampionReference, open_registry
@@ -59,11 +61,13 @@ def assemble_bundle(
     )
     arms = arms_from_frame(predictions.read(), data.contract)
     environment = provenance.environment()
+    seed = use_case.training.seed
+    reference = some_rows(training_rows, PROFILE_ROWS, seed)
     bundle = write_bundle(
         scratch_file("bundle"),
         model=challenger,
         contract=data.contract,
-        profile=make_profile(training_rows.read(), data.contract, arms["challenger"]),
+        profile=make_profile(reference, data.contract, arms["challenger"]),
         figures=Figures(
             metric=search.metric,
             rows=evaluations.challenger.rows,
@@ -72,7 +76,7 @@ def assemble_bundle(
             prediction_interval=evaluations.challenger.prediction_interval,
         ),
         card=model_card(facts),
-        inputs=model_frame(holdout_rows.read(), data.contract),
+        inputs=model_frame(some_rows(holdout_rows, PARITY_ROWS, seed), data.contract),
         origin=Origin(
             candidate=facts.best.name,
             title=facts.best.title,
@@ -176,6 +180,7 @@ def concluded(
                 reporting.Link(name="ZenML run", id=run_name()),
                 reporting.Link(name="MLflow run", id=run_id),
             ),
+            "costs": costs(),
         }
     )
 

@@ -11,12 +11,14 @@ from evergreen.config import FeaturesConfig, SplitConfig, TrainingConfig
 from evergreen.data.dataset import Dataset
 from evergreen.reporting.facts import DataFacts
 from evergreen.training import search
+from evergreen.training.bounds import search_table
 from evergreen.training.candidates import BY_NAME
 from evergreen.training.results import CandidateResult, SearchResult
 from evergreen.training.search_task import metric_of
 from steps.announcements import announce
 from steps.caching import CACHED
 from steps.materializers import ModelMaterializer
+from steps.workspace import scratch_file
 
 
 @step(cache_policy=CACHED)
@@ -30,7 +32,7 @@ def search_candidates(
     """Tune every candidate by cross-validation on the training rows."""
     announce("Search the candidates")
     return search.search_candidates(
-        training_rows,
+        search_table(training_rows, data_facts.contract, training, scratch_file("search.parquet")),
         data_facts.contract,
         features=features,
         training=training,
@@ -52,7 +54,7 @@ def search_candidate(
     announce(f"Search {BY_NAME[candidate].title}")
     return search.search_candidate(
         candidate,
-        training_rows,
+        search_table(training_rows, data_facts.contract, training, scratch_file("search.parquet")),
         data_facts.contract,
         features=features,
         training=training,

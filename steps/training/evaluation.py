@@ -12,6 +12,7 @@ from evergreen.data.dataset import Dataset
 from evergreen.promotion.gate import judge
 from evergreen.promotion.verdict import Verdict
 from evergreen.reporting.facts import DataFacts
+from evergreen.training.bounds import EVALUATION_ROWS, some_rows
 from evergreen.training.evaluation import evaluate
 from evergreen.training.explanation import explain
 from evergreen.training.predictions import arms_from_frame, arms_to_frame, predict
@@ -41,7 +42,7 @@ def evaluate_on_holdout(
 ]:
     """Score challenger, baseline and champion, as whole pipelines, on the same rows."""
     announce("Evaluate on the holdout")
-    frame, contract = holdout_rows.read(), data_facts.contract
+    frame, contract = some_rows(holdout_rows, EVALUATION_ROWS, seed), data_facts.contract
     arms = {
         "challenger": predict(challenger, frame, contract),
         "baseline": predict(baseline, frame, contract),

@@ -16,7 +16,7 @@ from evergreen.config import UseCase
 from evergreen.data.casting import as_number, is_missing
 from evergreen.data.conform import conform
 from evergreen.data.contract import Column, Contract, Role
-from evergreen.data.splits import Hashes, Split, row_hashes
+from evergreen.data.splits import Hashes, Split, row_hashes, whole_hashes
 
 FIRST_ROWS = 5
 FIRST_COLUMNS = 10
@@ -39,17 +39,26 @@ Observations = Iterator[Observation]
 
 @dataclass(frozen=True)
 class Table:
-    """A raw table with what the checks share, each computed at most once."""
+    """A raw table with what the checks share, each computed at most once.
+
+    ``hashes`` are those of the whole rows, where ``raw`` holds a part of their columns.
+    """
 
     raw: pd.DataFrame  # index 0 … n-1
     contract: Contract
     use_case: UseCase
     now: datetime
+    hashes: Hashes | None = None
 
     @cached_property
     def conformed(self) -> pd.DataFrame:
         """The table in canonical dtypes."""
         return conform(self.raw, self.contract)
+
+    @cached_property
+    def row_hashes(self) -> Hashes:
+        """One hash per row of all its values."""
+        return whole_hashes(self.conformed) if self.hashes is None else self.hashes
 
     @cached_property
     def missing(self) -> dict[str, NDArray[np.bool_]]:
@@ -79,16 +88,20 @@ class Table:
 
 @dataclass(frozen=True)
 class SplitTable:
-    """A conformed table with its split."""
+    """A conformed table with its split.
+
+    ``known`` are the hashes of its rows' features, where ``frame`` lacks these.
+    """
 
     frame: pd.DataFrame
     split: Split
     contract: Contract
+    known: Hashes | None = None
 
     @cached_property
     def hashes(self) -> Hashes:
         """One hash per row of its features."""
-        return row_hashes(self.frame, self.contract)
+        return row_hashes(self.frame, self.contract) if self.known is None else self.known
 
     def name_rows(self, positions: Iterable[int]) -> tuple[int, ...]:
         """Name rows as the table read did, if the frame's index still tells."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from evergreen.config import QualityConfig, UseCase
+from evergreen.data.conform import conform
 from evergreen.data.contract import Contract
+from evergreen.data.dataset import Dataset
 from evergreen.data.quality import leakage, promises, sharing, target, times, values
 from evergreen.data.quality.observation import Observation, Observations, SplitTable, Table
 from evergreen.data.quality_report import Finding, QualityReport
-from evergreen.data.splits import Split
+from evergreen.data.splits import Hashes, Split, whole_hashes
 from evergreen.data.validation import Promise
 
 T = TypeVar("T")
@@ -42,6 +45,15 @@ SPLIT_CHECKS: Mapping[str, SplitCheck] = {
     "shared_rows": sharing.shared_rows,
     "future_rows": times.training_rows_after_split,
 }
+_OF_THE_TARGET = frozenset(  # or of the number of rows, or of their moments
+    {"minimum_rows", "freshness"}
+    | {"target_missing", "target_constant", "class_rows", "class_balance"}
+)
+_OF_A_COLUMN = frozenset(
+    {*_PROMISES, "infinities", "empty_columns", "missing", "constant_columns", "outliers"}
+    | {"identifiers"}
+)
+LEAKAGE_ROWS = 200_000  # of which it looks at 20,000, of each class in turn
 _ORDER = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -76,8 +88,69 @@ def check_table(
     return _report(len(raw), len(raw.columns), [*ran, *names], findings + found)
 
 
+def check_table_by_columns(
+    dataset: Dataset, contract: Contract, use_case: UseCase, now: datetime | None = None
+) -> QualityReport:
+    """Check what `check_table` checks, with a column or two in memory at a time.
+
+    What it finds is the same but for two things: columns that are empty or constant are named one
+    by one, and leakage is looked for on ``LEAKAGE_ROWS`` rows drawn evenly.
+
+    Raises
+    ------
+    InputError
+        If a feature column is absent.
+    """
+    now = now or datetime.now(UTC)
+    findings: list[Finding] = []
+
+    def look(checks: Iterable[str], names: Iterable[str | None], **more: Any) -> None:
+        part = _part(contract, names)
+        raw = dataset.read([column.name for column in part.columns])
+        table = Table(raw, part, use_case, now, **more)
+        promised = [name for name in _PROMISES if name in checks]
+        broken = promises.broken_promises(table) if promised else {}
+        for name in promised:
+            findings.extend(_findings(name, broken.get(name, ()), use_case))
+        asked = {name: check for name, check in TABLE_CHECKS.items() if name in checks}
+        findings.extend(_run(asked, table, use_case)[0])
+
+    wanted = {name for name in (*_PROMISES, *TABLE_CHECKS) if _asked_for(name, use_case)}
+    when = use_case.data.timestamp
+    look(wanted & _OF_THE_TARGET, [contract.target, when])
+    for column in contract.columns:
+        if column.name in dataset.columns:
+            look(wanted & _OF_A_COLUMN, [column.name])
+        if column.type == "timestamp" and column.role == "feature" and when is not None:
+            look(wanted & {"future_rows"}, [column.name, when])
+    if "duplicates" in wanted:
+        hashes = [whole_hashes(conform(piece, contract)) for piece in dataset.pieces()]
+        look({"duplicates"}, [contract.target], hashes=np.concatenate(hashes))
+    if "leakage" in wanted:
+        sample = dataset.read_some(LEAKAGE_ROWS).reset_index(drop=True)
+        table = Table(sample, contract, use_case, now)
+        findings += _run({"leakage": TABLE_CHECKS["leakage"]}, table, use_case)[0]
+    ran = [name for name in (*_PROMISES, *TABLE_CHECKS) if name in wanted]
+    return _report(dataset.rows, len(dataset.columns), ran, findings)
+
+
+def _part(contract: Contract, names: Iterable[str | None]) -> Contract:
+    """Return the contract of some columns alone."""
+    wanted = set(names)
+    kept = tuple(column for column in contract.columns if column.name in wanted)
+    return contract.model_copy(update={"columns": kept})
+
+
+def _asked_for(check: str, use_case: UseCase) -> bool:
+    return bool(getattr(use_case.quality, check).severity != "off")
+
+
 def check_split(
-    frame: pd.DataFrame, split: Split, contract: Contract, use_case: UseCase
+    frame: pd.DataFrame,
+    split: Split,
+    contract: Contract,
+    use_case: UseCase,
+    hashes: Hashes | None = None,
 ) -> QualityReport:
     """Check that the holdout of a split is untouched by the training rows.
 
@@ -86,8 +159,10 @@ def check_split(
     frame
         The conformed rows that ``split`` holds positions of. Findings name rows by the frame's
         index where that is of integers, as `conform` keeps it, else by position.
+    hashes
+        `row_hashes` of the rows, where ``frame`` lacks the features.
     """
-    table = SplitTable(frame, split, contract)
+    table = SplitTable(frame, split, contract, hashes)
     findings, ran = _run(SPLIT_CHECKS, table, use_case)
     return _report(len(frame), len(frame.columns), ran, findings)
 

@@ -106,8 +106,7 @@ def constant_columns(table: Table, limit: float) -> Observations:
 
 def duplicates(table: Table, limit: float) -> Observations:
     """Find a greater share of fully repeated rows than allowed."""
-    hashes = pd.util.hash_pandas_object(table.conformed, index=False)
-    repeated = hashes.duplicated().to_numpy()
+    repeated = pd.Series(table.row_hashes).duplicated().to_numpy()
     share = float(repeated.mean()) if len(repeated) else 0.0
     if share > limit:
         count = int(repeated.sum())

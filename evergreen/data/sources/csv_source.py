@@ -10,9 +10,9 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import IO, Any, Literal, cast
 
 import pandas as pd
 
@@ -52,7 +52,7 @@ def read_csv(source: CsvSource, environment: Environment) -> pd.DataFrame:
             missing=source.missing,
         )
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path} is compressed and damaged or cut short: {error}") from error
+        raise _cut_short(path, error) from error
     except OSError as error:
         raise unreadable(path, error) from error
     return tidy(frame, str(path))
@@ -67,6 +67,59 @@ def opener(path: Path) -> OpenBytes:
         return cast(IO[bytes], gzip.open(path)) if compressed else path.open("rb")
 
     return opened
+
+
+def csv_frames(
+    source: CsvSource, environment: Environment, piece_rows: Callable[[int], int]
+) -> tuple[Callable[[Collection[str], Collection[str]], Iterator[pd.DataFrame]], list[str]]:
+    """Return what yields the tidy pieces of a file, as often as it is called, and the columns.
+
+    It is called with columns to leave out, and with columns to read as the text that they are;
+    the others get the types that each piece shows. ``piece_rows`` says for a number of columns
+    how many rows a piece has.
+
+    Raises
+    ------
+    InputError, UnreachableError
+        See `read_csv`.
+    """
+    path = local_path(environment.resolve(source.path, KEY))
+    require_file(path)
+
+    def frames(left_out: Collection[str], texts: Collection[str]) -> Iterator[pd.DataFrame]:
+        wanted = [name for name in known if name not in left_out]
+        try:
+            with open_bytes() as stream:
+                pieces = pd.read_csv(
+                    stream,
+                    usecols=wanted,
+                    dtype=dict.fromkeys(texts, str),
+                    chunksize=piece_rows(len(known)),
+                    **_options(encoding, used, names, decimal, source.missing),
+                )
+                for piece in pieces:
+                    yield tidy(piece, str(path))
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise _cut_short(path, error) from error
+
+    try:
+        open_bytes = opener(path)
+        encoding, used, decimal, detected = _dialect(
+            open_bytes, str(path), source.delimiter, source.encoding, source.decimal
+        )
+        names = _require_even_lines(open_bytes, encoding, used, detected, str(path))
+    except UnicodeDecodeError as error:
+        raise dialect.wrong_encoding(str(path), encoding, error) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _cut_short(path, error) from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+    known = names[:-1] if names[-1].startswith("Unnamed: ") else names
+    return frames, known
+
+
+def _cut_short(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} is compressed and damaged or cut short: {error}")
 
 
 def parse_csv(
@@ -162,22 +215,27 @@ def _even_table(
 ) -> pd.DataFrame:
     """Return the table of lines that are known to have as many fields as there are names."""
     with open_bytes() as stream:
-        frame = pd.read_csv(
-            stream,
-            sep=delimiter,
-            encoding=encoding,
-            decimal=decimal,
-            header=0,
-            names=names,
-            index_col=False,
-            skipinitialspace=delimiter != " ",
-            na_values=list(missing),
-            low_memory=False,  # else a long column may be read as several types
-        )
+        frame = pd.read_csv(stream, **_options(encoding, delimiter, names, decimal, missing))
     # A delimiter that ends every line makes a last column with neither name nor values.
     if names[-1].startswith("Unnamed: ") and frame[names[-1]].isna().all():
         return frame.drop(columns=names[-1])
     return frame
+
+
+def _options(
+    encoding: str, delimiter: str, names: list[str], decimal: str, missing: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "sep": delimiter,
+        "encoding": encoding,
+        "decimal": decimal,
+        "header": 0,
+        "names": names,
+        "index_col": False,
+        "skipinitialspace": delimiter != " ",
+        "na_values": list(missing),
+        "low_memory": False,  # else a long column may be read as several types
+    }
 
 
 def _require_even_lines(

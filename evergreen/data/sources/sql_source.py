@@ -186,6 +186,37 @@ def result_of(
         raise InputError(f"{where}: {what} cannot be read: {reason}") from None
 
 
+def count_rows(source: SqlSource, environment: Environment) -> int | None:
+    """Let the database count a source's rows; None where it cannot.
+
+    Raises
+    ------
+    InputError
+        The address is not usable, or the table does not exist.
+    UnreachableError
+        The database does not answer.
+    """
+    url = url_of(source.url, environment)
+    where = f"sql {mask_url(url.render_as_string(hide_password=True))}"
+    engine = engine_of(url, source.timeout, where)
+    try:
+        with connected(engine, where, environment) as connection:
+            if source.table is not None:
+                name = environment.resolve(source.table, "data.source.table")
+                counted = select_all(connection, name, where).order_by(None).subquery()
+                number = connection.execute(sa.select(sa.func.count()).select_from(counted))
+            else:
+                query = environment.resolve(str(source.query), "data.source.query")
+                inner = query.strip().rstrip(";")
+                raw = connection.execution_options(no_parameters=True)
+                number = raw.exec_driver_sql(f"SELECT count(*) FROM ({inner}) AS counted")  # noqa: S608
+            return int(number.scalar_one())
+    except sa.exc.DBAPIError:  # reading the rows will tell what is wrong, if anything is
+        return None
+    finally:
+        engine.dispose()
+
+
 def _frame(result: sa.CursorResult[Any], where: str) -> pd.DataFrame:
     """Return all rows, converted chunk by chunk so that few live as Python objects at once."""
     names = column_names(list(result.keys()), where)

@@ -1,0 +1,102 @@
+"""Writing a table that comes in pieces: one Parquet file, a row group or more for each piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evergreen.data.contract import Column, Contract
+from evergreen.data.dataset import METADATA_KEY, ROW_GROUP, Dataset, Fingerprint, appearing_whole
+from evergreen.data.engine import IN_MEMORY, Engine
+
+
+@dataclass(frozen=True)
+class StoredColumn:
+    """One column at rest: its dtype in a frame, and its type in the file."""
+
+    dtype: str
+    type: pa.DataType
+
+
+Layout = Mapping[str, StoredColumn]
+
+NUMBER = StoredColumn("float64", pa.float64())
+TEXT = StoredColumn("object", pa.string())
+MOMENT = StoredColumn("datetime64[us]", pa.timestamp("us"))
+
+
+def contract_layout(contract: Contract) -> dict[str, StoredColumn]:
+    """Return how conformed rows are stored; see `evergreen.data.conform.conform`."""
+    return {column.name: _stored(column, contract) for column in contract.columns}
+
+
+def _stored(column: Column, contract: Contract) -> StoredColumn:
+    if column.role == "target" and contract.labels is not None:
+        kinds = {type(label) for label in contract.labels}
+        kind = pa.bool_() if kinds == {bool} else pa.int64() if kinds == {int} else pa.string()
+        return StoredColumn("object", kind)
+    if column.type in ("category", "identifier"):
+        return TEXT
+    return MOMENT if column.type == "timestamp" else NUMBER
+
+
+@dataclass
+class DatasetWriter:
+    """Takes the pieces of one table; see `writing`."""
+
+    file: pq.ParquetWriter
+    layout: Layout
+    rows: int = 0
+    fingerprint: Fingerprint = field(default_factory=Fingerprint)
+    written: Dataset | None = None
+
+    def add(self, frame: pd.DataFrame) -> None:
+        """Append rows that have the columns of the layout, in its dtypes."""
+        if not len(frame):
+            return
+        frame = frame[list(self.layout)]
+        self.fingerprint.add(frame)
+        self.rows += len(frame)
+        table = pa.Table.from_pandas(frame, schema=self.file.schema, preserve_index=False)
+        self.file.write_table(table.replace_schema_metadata(None), row_group_size=ROW_GROUP)
+
+    @property
+    def dataset(self) -> Dataset:
+        """The stored table, once the block of `writing` has ended; ``RuntimeError`` before."""
+        if self.written is None:
+            raise RuntimeError("the table is still being written")
+        return self.written
+
+
+@contextmanager
+def writing(
+    path: Path | str, layout: Layout, source: str = "", engine: Engine = IN_MEMORY
+) -> Iterator[DatasetWriter]:
+    """Yield what takes a table's pieces; the file appears when the block ends, or not at all.
+
+    The dataset is the one that `Dataset.write` makes of all pieces together.
+
+    Raises
+    ------
+    UnreachableError
+        The folder cannot be written (full disk, read-only, no permission).
+    """
+    path = Path(path).absolute()
+    schema = pa.schema([(name, column.type) for name, column in layout.items()])
+    with (
+        appearing_whole(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as file,
+    ):
+        writer = DatasetWriter(file, layout)
+        yield writer
+        digest = writer.fingerprint.hexdigest()
+        dataset = Dataset(path, writer.rows, tuple(layout), digest, source, engine)
+        dtypes = {name: column.dtype for name, column in layout.items()}
+        file.add_key_value_metadata({METADATA_KEY: dataset.metadata(dtypes)})
+    writer.written = dataset

@@ -1,0 +1,76 @@
+"""The holdout of a table that is gone through piece by piece.
+
+The rule is that of `evergreen.data.splits`, and so is the result: what it goes by (target, moment,
+group, and a hash per row) is read, some 50 bytes for each row; the table itself is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from evergreen.data.conform import conform
+from evergreen.data.contract import Contract
+from evergreen.data.dataset import Dataset
+from evergreen.data.dataset_writer import contract_layout, writing
+from evergreen.data.splits import Hashes, SplitRows, row_hashes, whole_hashes
+
+_ROLES = ("target", "timestamp", "group")
+
+
+def rows_to_split(raw: Dataset, contract: Contract) -> SplitRows:
+    """Return the rows of a raw table that have a target, as `split_rows` takes them.
+
+    The frame's index holds their places in the table.
+    """
+    known = tuple(column for column in contract.columns if column.role in _ROLES)
+    few = contract.model_copy(update={"columns": known})
+    names = [column.name for column in known if column.name in raw.columns]
+    frame = pd.concat([conform(piece, few) for piece in raw.pieces(names)])
+    present = frame[contract.target].notna()
+    kept = present.to_numpy()
+
+    def hashed(of: Callable[[pd.DataFrame], Hashes]) -> Hashes:
+        return np.concatenate([of(piece) for piece in raw.pieces()])[kept]
+
+    @cache
+    def features() -> Hashes:
+        return hashed(lambda piece: row_hashes(piece, contract))
+
+    def whole() -> Hashes:
+        return hashed(lambda piece: whole_hashes(conform(piece, contract)))
+
+    return SplitRows(frame[present], features, whole)
+
+
+def write_sides(
+    raw: Dataset,
+    contract: Contract,
+    training: NDArray[np.int64],
+    holdout: NDArray[np.int64],
+    paths: tuple[Path, Path],
+) -> tuple[Dataset, Dataset]:
+    """Write both sides of a split, conformed; the sides are places of rows in the raw table.
+
+    Raises
+    ------
+    UnreachableError
+        If a file cannot be written.
+    """
+    side = np.zeros(raw.rows, dtype=np.int8)
+    side[training], side[holdout] = 1, 2
+    layout = contract_layout(contract)
+    with (
+        writing(paths[0], layout, f"{raw.source} (training)", raw.engine) as first,
+        writing(paths[1], layout, f"{raw.source} (holdout)", raw.engine) as second,
+    ):
+        for piece in raw.pieces():
+            rows, of = conform(piece, contract), side[piece.index]
+            first.add(rows[of == 1])
+            second.add(rows[of == 2])
+    return first.dataset, second.dataset

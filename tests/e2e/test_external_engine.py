@@ -1,0 +1,99 @@
+"""A table that stays on disk gives the model, the gate and the reports that one in memory gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from evergreen.promotion.bundle import open_bundle
+from tests.support.command_line import Home
+
+ROWS = 20_000
+METRIC_TOLERANCE = 0.01  # relative: what docs/scale.md promises
+CONFIG = """\
+task: classification
+data: {source: sales.csv, target: sold, positive: "yes"}
+features: {derive: {ratio: size / age}}
+training:
+  candidates:
+    xgboost:
+      params: {n_estimators: 60}
+      search: {max_depth: {low: 3, high: 5, integer: true}}
+    decision_tree:
+  trials: 1
+  search_rows: 2000
+evaluation: {bootstrap: 100, importance_rows: 100}
+gate: {champion: {mode: not_worse, margin: 0.02}}
+"""
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    """A use case whose CSV has holes, categories and a column that ends otherwise than it began."""
+    random = np.random.default_rng(8)
+    size, age = random.normal(size=ROWS), random.integers(1, 90, ROWS)
+    colour = random.choice(["red", "green", "blue"], ROWS)
+    sold = size + (colour == "red") * age / 40 + random.normal(0, 0.7, ROWS) > 0.5
+    size[random.random(ROWS) < 0.03] = np.nan
+    code = random.choice(list("123456789"), ROWS)
+    code[ROWS * 3 // 4 :] = random.choice(list("xyz"), ROWS // 4)
+    table = {"size": size, "age": age, "colour": colour, "code": code}
+    pd.DataFrame({**table, "sold": np.where(sold, "yes", "no")}).to_csv(
+        tmp_path / "sales.csv", index=False
+    )
+    path = tmp_path / "sales.yaml"
+    path.write_text(CONFIG, encoding="utf-8")
+    return path
+
+
+def test_both_engines(home, config):
+    results = {}
+    for engine in ("memory", "external"):
+        done = home.run(
+            *("--pipeline", "train", "--config", str(config), "--json"),
+            *("--set", f"training.engine={engine}"),
+        ).check()
+        results[engine] = json.loads(done.out)
+    memory, external = results["memory"], results["external"]
+
+    for same in ("data_fingerprint", "rows", "train_rows", "holdout_rows"):
+        assert external[same] == memory[same], same
+    scores = {
+        name: {each["name"]: each for each in result["candidates"]}
+        for name, result in results.items()
+    }
+    assert scores["external"]["xgboost"]["score"] == scores["memory"]["xgboost"]["score"]
+    assert scores["memory"]["decision_tree"]["score"] is not None
+    assert "training.engine is external" in scores["external"]["decision_tree"]["error"]
+    for name, interval in memory["metrics"].items():
+        found = external["metrics"][name]["estimate"]
+        assert found == pytest.approx(interval["estimate"], rel=METRIC_TOLERANCE), name
+
+    assert external["status"] == "promoted"  # not worse than the champion from memory
+    report = Path(external["reports"]["training"]).read_text(encoding="utf-8")
+    assert "external: training.engine is external" in report
+    assert "searched on 2,000 training rows drawn evenly" in report
+    log = Path(external["log"]).read_text(encoding="utf-8")
+    assert "The engine is external: training.engine is external" in log
+    bundle = open_bundle(Path(external["artifacts"]["bundle"]) / "bundle")
+    assert bundle.manifest.runtime == "onnx"
+    assert bundle.manifest.origin.rows == memory["train_rows"]
+    assert not list((home.state / "tmp").rglob("features*"))
+
+
+def test_a_plan_trains_nothing(config, tmp_path):
+    home = Home(tmp_path / "home")
+    shown = home.run("--pipeline", "train", "--plan", "--config", str(config)).check()
+    assert "engine memory" in shown.out
+    assert "Fit the challenger" in shown.out
+    told = json.loads(
+        home.run("--pipeline", "train", "--plan", "--config", str(config), "--json").check().out
+    )
+    assert told["size"]["rows"] == pytest.approx(ROWS, rel=0.05)
+    assert told["memory"] < told["memory_limit"]
+    assert not home.state.exists()
+    home.run("--pipeline", "batch", "--plan").check(2, "--plan goes with --pipeline train")

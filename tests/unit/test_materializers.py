@@ -1,0 +1,61 @@
+"""Stored tables: put into an artifact store under a second name, or copied where that cannot be."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from zenml.artifact_stores import LocalArtifactStoreConfig
+from zenml.artifact_stores.local_artifact_store import LocalArtifactStore
+
+from evergreen.data.dataset import Dataset
+from evergreen.data.engine import Engine
+from steps import materializers
+from steps.materializers import DatasetMaterializer
+
+
+@pytest.fixture
+def materializer(tmp_path):
+    """What keeps a table in a local store."""
+    place = tmp_path / "store" / "raw_table"
+    place.mkdir(parents=True)
+
+    class Store:
+        config = LocalArtifactStoreConfig(path=str(tmp_path / "store"))
+        open = staticmethod(LocalArtifactStore.open)
+        makedirs = staticmethod(LocalArtifactStore.makedirs)
+
+    return DatasetMaterializer(str(place), artifact_store=Store())  # type: ignore[arg-type]
+
+
+def written(folder, engine: Engine) -> Dataset:
+    return Dataset.write(pd.DataFrame({"a": [1.5, 2.5]}), folder / "a.parquet", "x", engine)
+
+
+def test_on_one_disk_a_table_is_not_copied(materializer, tmp_path):
+    dataset = written(tmp_path, Engine())
+    materializer.save(dataset)
+    loaded = materializer.load(Dataset)
+    assert loaded.path.stat().st_ino == dataset.path.stat().st_ino
+    pd.testing.assert_frame_equal(loaded.read(), dataset.read())
+    written(tmp_path, Engine())  # takes the scratch file's name, and leaves the stored one alone
+    dataset.path.unlink()
+    assert loaded.read()["a"].tolist() == [1.5, 2.5]
+
+
+def test_on_another_disk_it_is_copied(materializer, tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(materializers.os, "link", refuse)
+    dataset = written(tmp_path, Engine())
+    materializer.save(dataset)
+    loaded = materializer.load(Dataset)
+    assert loaded.path.stat().st_ino != dataset.path.stat().st_ino
+    pd.testing.assert_frame_equal(loaded.read(), dataset.read())
+
+
+def test_the_cache_tells_engines_apart(materializer, tmp_path):
+    memory = written(tmp_path, Engine())
+    disk = written(tmp_path, Engine(name="external", reason="the test says so"))
+    assert materializer.compute_content_hash(memory) == memory.fingerprint
+    assert materializer.compute_content_hash(disk) != memory.fingerprint

@@ -1,0 +1,197 @@
+"""A model fitted on a table that stays on disk is the one fitted on the table in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from evergreen.config import FeaturesConfig, SplitConfig, TrainingConfig, UseCase
+from evergreen.data import dataset as datasets
+from evergreen.data.conform import conform, model_frame, target_values
+from evergreen.data.dataset import Dataset
+from evergreen.data.engine import Engine
+from evergreen.data.infer import infer_contract
+from evergreen.errors import InputError
+from evergreen.onnx_export import check_parity, export_onnx
+from evergreen.promotion.serialization import load_model, save_model
+from evergreen.training import bounds, external
+from evergreen.training.bounds import search_rows, search_table
+from evergreen.training.results import CandidateResult
+from evergreen.training.search import fit_candidate, search_candidate, search_candidates
+
+ROWS = 8_000
+EXTERNAL = Engine(name="external", reason="the test says so")
+TARGETS = ("truth", "kind", "price")
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    """Let the table be several pieces, and its features several of XGBoost's."""
+    monkeypatch.setattr(datasets, "piece_rows", lambda columns: 1_700)
+    monkeypatch.setattr(external, "FILE_BYTES", 60_000)
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    random = np.random.default_rng(4)
+    a, b = random.normal(size=(2, ROWS))
+    colour = random.choice(["red", "green", "blue"], ROWS, p=[0.6, 0.3, 0.1])
+    value = a + b * (colour == "red") + random.normal(0, 0.5, ROWS)
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(random.integers(0, 300, ROWS), "D")
+    return pd.DataFrame(
+        {
+            "a": np.where(random.random(ROWS) < 0.05, np.nan, a),
+            "b": b,
+            "colour": pd.Series(colour, dtype="str"),
+            "day": days.as_unit("us"),
+            "truth": value > 0,
+            "kind": pd.Series(np.select([value < -1, value < 1], ["low", "mid"], "high")),
+            "price": value,
+        }
+    )
+
+
+def prepared(table, target, folder):
+    """Return a use case, its contract, and the same rows for both engines."""
+    use_case = UseCase.model_validate(
+        {
+            "name": "tried",
+            "task": "regression" if target == "price" else "classification",
+            "data": {
+                "source": "x.csv",
+                "target": target,
+                "ignore": [name for name in TARGETS if name != target],
+            },
+            "features": {"derive": {"ratio": "a / b"}},
+        }
+    )
+    contract = infer_contract(table, use_case)
+    frame = conform(table, contract)
+    sides = [
+        Dataset.write(frame, folder / f"{engine.name}.parquet", "rows", engine)
+        for engine in (Engine(), EXTERNAL)
+    ]
+    return use_case, contract, frame, sides
+
+
+def chosen(name: str, **params: object) -> CandidateResult:
+    """Return what a search that chose these parameters gives."""
+    return CandidateResult.model_validate(
+        {"name": name, "title": name, "params": params, "score": 0.0, "score_std": 0.0}
+        | {"fold_scores": (), "rounds": 40 if name == "xgboost" else None, "trials": ()}
+        | {"seconds": 0.0}
+    )
+
+
+def fitted(sides, contract, use_case, candidate, **training):
+    """Return the models that both engines fit."""
+    return [
+        fit_candidate(
+            side,
+            contract,
+            candidate,
+            features=use_case.features,
+            training=TrainingConfig(**training),
+            split=use_case.split,
+        )
+        for side in sides
+    ]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_both_engines_fit_the_same_model(table, target, tmp_path):
+    use_case, contract, frame, sides = prepared(table, target, tmp_path)
+    candidate = chosen("xgboost", max_depth=4, learning_rate=0.2)
+    memory, disk = fitted(sides, contract, use_case, candidate, balance=target == "kind")
+    inputs = model_frame(frame, contract)
+    if target == "price":
+        scale = frame["price"].std()
+        np.testing.assert_allclose(disk.predict(inputs), memory.predict(inputs), atol=0.1 * scale)
+        difference = np.abs(disk.predict(inputs) - memory.predict(inputs)).mean()
+        assert difference < 0.01 * scale
+    else:
+        assert disk.classes_.tolist() == memory.classes_.tolist()
+        found, expected = (model.predict_proba(inputs) for model in (disk, memory))
+        assert np.abs(found - expected).mean() < 0.01
+        assert (disk.predict(inputs) == memory.predict(inputs)).mean() > 0.99
+    assert disk[-1].get_booster().num_boosted_rounds() == 40
+
+    # It is a model like any other: saved, loaded and written as a graph.
+    save_model(disk, tmp_path / "model.skops")
+    again = load_model(tmp_path / "model.skops")
+    assert (again.predict(inputs) == disk.predict(inputs)).all()
+    few = inputs.iloc[:300]
+    parity = check_parity(disk, export_onnx(disk, contract), few, contract)
+    assert parity.passed, parity.reason
+
+
+def test_nothing_is_left_on_disk(table, tmp_path):
+    use_case, contract, _, sides = prepared(table, "truth", tmp_path)
+    fitted(sides[1:], contract, use_case, chosen("xgboost", max_depth=2))
+    assert not list(external.Home.locate().scratch.iterdir())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_both_engines_fit_the_same_baseline(table, target, tmp_path):
+    use_case, contract, frame, sides = prepared(table, target, tmp_path)
+    memory, disk = fitted(sides, contract, use_case, chosen("baseline"))
+    inputs = model_frame(frame.iloc[:50], contract)
+    np.testing.assert_array_equal(disk.predict(inputs), memory.predict(inputs))
+
+
+def test_preprocessing_from_some_rows_changes_little(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(external, "PREPROCESSING_ROWS", 2_000)
+    use_case, contract, frame, sides = prepared(table, "truth", tmp_path)
+    memory, disk = fitted(sides, contract, use_case, chosen("xgboost", max_depth=4))
+    inputs, actual = model_frame(frame, contract), target_values(frame, contract)
+    right = [(model.predict(inputs) == actual).mean() for model in (memory, disk)]
+    assert right[1] == pytest.approx(right[0], abs=0.01)
+    assert disk[0].named_steps["columns"] is not None
+
+
+def test_candidates_that_need_the_table_in_memory_are_left_out(table, tmp_path):
+    _, contract, _, (_, disk) = prepared(table, "truth", tmp_path)
+    search = {"features": FeaturesConfig(), "split": SplitConfig(folds=2)}
+    training = TrainingConfig(
+        candidates={"xgboost": {"params": {"n_estimators": 5}, "search": {}}, "decision_tree": {}},
+        jobs=1,
+        search_rows=1_000,
+    )
+    few = search_table(disk, contract, training, tmp_path / "few.parquet")
+    assert few.rows == 1_000
+    found = search_candidates(few, contract, training=training, **search)
+    by_name = {candidate.name: candidate for candidate in found.candidates}
+    assert found.best == "xgboost"
+    assert "training.engine is external" in (by_name["decision_tree"].error or "")
+    assert by_name["baseline"].score is not None
+    alone = search_candidate("decision_tree", few, contract, training=training, **search)
+    assert alone == by_name["decision_tree"]
+    with pytest.raises(InputError, match="Every candidate failed"):
+        search_candidates(
+            few, contract, training=TrainingConfig(candidates={"decision_tree": {}}), **search
+        )
+
+
+def test_the_rows_of_a_search(table, tmp_path, monkeypatch):
+    _, contract, _, (memory, disk) = prepared(table, "kind", tmp_path)
+    monkeypatch.setattr(bounds, "SEARCH_ROWS", 900)
+    assert search_rows(ROWS, memory.engine, TrainingConfig()) == ROWS
+    assert search_rows(ROWS, disk.engine, TrainingConfig()) == 900
+    assert search_table(memory, contract, TrainingConfig(), tmp_path / "a.parquet") is memory
+    rows = [
+        search_table(side, contract, TrainingConfig(search_rows=900), tmp_path / "b.parquet").read()
+        for side in (memory, disk)
+    ]
+    pd.testing.assert_frame_equal(*rows)
+    assert len(rows[0]) == 900
+
+
+def test_a_rare_class_keeps_rows_to_search_on(table, tmp_path):
+    rare = table.copy()
+    rare["kind"] = "often"
+    rare.loc[rare.index[::200], "kind"] = "rare"
+    _, contract, _, (_, disk) = prepared(rare, "kind", tmp_path)
+    training = TrainingConfig(search_rows=500)
+    found = search_table(disk, contract, training, tmp_path / "few.parquet").read()
+    assert (found["kind"] == "rare").sum() == min(bounds.CLASS_ROWS, 40)
