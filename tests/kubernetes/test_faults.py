@@ -38,9 +38,13 @@ def test_more_memory_than_its_limit(cluster_home, servers):
 
 
 def test_an_image_that_cannot_be_pulled(cluster_home, servers):
-    nowhere = f"127.0.0.1:1/evergreen-train@sha256:{'0' * 64}"
-    done = cluster_home.run(*WINE, timeout=PATIENCE, EVERGREEN_TRAIN_IMAGE=nowhere)
-    done.check(3, "cannot pull the image of the steps", nowhere, "ErrImagePull")
+    image = f"{servers['EVERGREEN_REGISTRY']}/evergreen-train"
+    unknown = cluster_home.run(*WINE, EVERGREEN_TRAIN_IMAGE=f"{image}:none")
+    unknown.check(2, "EVERGREEN_TRAIN_IMAGE", "no such image")
+    # By digest, nobody asks before the node does.
+    gone = f"{image}@sha256:{'0' * 64}"
+    done = cluster_home.run(*WINE, timeout=PATIENCE, EVERGREEN_TRAIN_IMAGE=gone)
+    done.check(3, "cannot pull the image of the steps", gone, "ErrImagePull")
     assert_registry_matches_its_log(servers, "wine")
     assert_nothing_goes_on()
 
