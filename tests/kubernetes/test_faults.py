@@ -19,8 +19,11 @@ from tests.support.installed import until
 
 pytestmark = pytest.mark.timeout(5400)  # the first run builds the image, and the node pulls it
 CHEAP = ("--set", "training.candidates=[logistic_regression]", "--set", "training.trials=1")
-WINE = ("--pipeline", "train", *CHEAP)
-IRIS = (*WINE, "--config", "configs/iris.yaml")
+TRAIN = ("--pipeline", "train", *CHEAP)
+# Names of their own: whatever ran before, there is no champion yet.
+NAMES = ("wine_in_need", "iris_in_need")
+WINE = (*TRAIN, "--set", f"name={NAMES[0]}")
+IRIS = (*TRAIN, "--set", f"name={NAMES[1]}", "--config", "configs/iris.yaml")
 OTHER = (
     *("--set", "training.candidates=[decision_tree]", "--set", "training.seed=2"),
     *("--set", "gate.champion={mode: not_worse, margin: 100}"),
@@ -33,7 +36,7 @@ def test_more_memory_than_its_limit(cluster_home, servers):
     limit = ("--no-cache", "--set", "resources.steps.load_table.memory_limit=64Mi")
     done = cluster_home.run(*WINE, *limit, timeout=PATIENCE)
     done.check(3, "'load_table'", "more memory than 64Mi", "load_table.memory_limit=", "is kept")
-    assert_registry_matches_its_log(servers, "wine")
+    assert_registry_matches_its_log(servers, NAMES[0])
     assert_nothing_goes_on()
 
 
@@ -45,7 +48,7 @@ def test_an_image_that_cannot_be_pulled(cluster_home, servers):
     gone = f"{image}@sha256:{'0' * 64}"
     done = cluster_home.run(*WINE, timeout=PATIENCE, EVERGREEN_TRAIN_IMAGE=gone)
     done.check(3, "cannot pull the image of the steps", gone, "ErrImagePull")
-    assert_registry_matches_its_log(servers, "wine")
+    assert_registry_matches_its_log(servers, NAMES[0])
     assert_nothing_goes_on()
 
 
@@ -71,7 +74,7 @@ def test_a_full_quota_and_an_interruption(cluster_home, servers):
     finally:
         kubectl("-n", NAMESPACE, "delete", "quota", "full")
     assert_nothing_goes_on()
-    assert_registry_matches_its_log(servers, "wine")
+    assert_registry_matches_its_log(servers, NAMES[0])
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +83,10 @@ def champion(cluster_home, other_home, servers) -> None:
     with cluster_home.running(*WINE) as wine:
         of_run(wine, OWN)
         second = other_home.run(*WINE, timeout=PATIENCE)
-        second.check(3, "'wine' is under way", "Wait for it, or end it")
+        second.check(3, f"'{NAMES[0]}' is under way", "Wait for it, or end it")
         other_home.run(*IRIS, timeout=PATIENCE).check(0)
         wine.finish(PATIENCE).check(0)
-    for use_case in ("wine", "iris"):
+    for use_case in NAMES:
         assert_registry_matches_its_log(servers, use_case)
     assert_nothing_goes_on()
 
@@ -103,7 +106,7 @@ def test_pods_and_servers_that_go_away_are_made_up_for(champion, cluster_home, s
         until("it publishes", lambda: "`publish_challenger` has started" in said_by(own))
         kill(own)
         run.finish(PATIENCE).check(0)
-    assert_registry_matches_its_log(servers, "wine")
+    assert_registry_matches_its_log(servers, NAMES[0])
     assert_nothing_goes_on()
 
 
@@ -115,7 +118,7 @@ def test_a_cluster_without_its_api_server_or_its_kubelet(champion, cluster_home,
         with away("apiserver"):
             time.sleep(60)
         run.finish(PATIENCE).check(0, "UNCHANGED")
-    assert_registry_matches_its_log(servers, "wine")
+    assert_registry_matches_its_log(servers, NAMES[0])
     assert_nothing_goes_on()
 
 
