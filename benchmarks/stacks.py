@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).resolve().parents[1]
+OWN_POD = ""  # the run's, which has no step's label
 OWN = ("ZENML_", "EVERGREEN_", "MLFLOW_")  # what the local run must not see
 LARGE = """\
 name: million
@@ -56,6 +57,16 @@ class Step:
     gone: float | None = None  # its container
 
 
+@dataclass(frozen=True)
+class Run:
+    """A training: what it told, when it began, how long it took, and its pods and steps."""
+
+    told: dict
+    began: float
+    seconds: float
+    steps: list[Step]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", default="configs/wine.yaml")
@@ -66,11 +77,12 @@ def main() -> None:
         config = large_table(options.rows, Path(folder)) if options.rows else options.config
         here, there = local_environment(Path(folder)), dict(os.environ)
         train(config, there, "--stack", options.stack, warm=True)
-        local, local_seconds, local_steps = train(config, here)
-        remote, remote_seconds, remote_steps = train(config, there, "--stack", options.stack)
-    if local["metrics"] != remote["metrics"]:
-        raise SystemExit(f"The models differ: {local['metrics']} and {remote['metrics']}")
-    report(local_steps, remote_steps, local_seconds, remote_seconds)
+        here_run, there_run = train(config, here), train(config, there, "--stack", options.stack)
+    if here_run.told["metrics"] != there_run.told["metrics"]:
+        raise SystemExit(
+            f"The models differ: {here_run.told['metrics']} and {there_run.told['metrics']}"
+        )
+    report(here_run, there_run)
 
 
 def large_table(rows: int, folder: Path) -> str:
@@ -101,9 +113,7 @@ def local_environment(folder: Path) -> dict[str, str]:
     }
 
 
-def train(
-    config: str, environment: dict[str, str], *options: str, warm: bool = False
-) -> tuple[dict, float, list[Step]]:
+def train(config: str, environment: dict[str, str], *options: str, warm: bool = False) -> Run:
     """Train and return what the command printed, its seconds, and the times of its steps.
 
     ``warm`` only brings image and node to where later runs find them.
@@ -113,13 +123,16 @@ def train(
         command += ["--set", "training.candidates=[decision_tree]", "--set", "training.trials=1"]
     else:
         command += ["--no-cache"]
-    begun = time.perf_counter()
+    began, begun = time.time(), time.perf_counter()
     outcome = json.loads(_run([*command, *options], environment))
     seconds = time.perf_counter() - begun
     told = json.loads(_run([sys.executable, "-c", TIMES, outcome["zenml_run"]], environment))
     pods = {} if not options else pods_of(told["run"])
     steps = [Step(name, start, end, *pods.get(name, ())) for name, start, end in told["steps"]]
-    return outcome, seconds, sorted(steps, key=lambda step: step.start)
+    steps.sort(key=lambda step: step.start)
+    if OWN_POD in pods:
+        steps.insert(0, Step("run", steps[0].start, steps[-1].end, *pods[OWN_POD]))
+    return Run(outcome, began, seconds, steps)
 
 
 def _run(command: list[str], environment: dict[str, str]) -> str:
@@ -145,34 +158,24 @@ def pods_of(run: str) -> dict[str, tuple[float, float, float]]:
     return found
 
 
-def report(
-    local: list[Step], remote: list[Step], local_seconds: float, remote_seconds: float
-) -> None:
+def report(local: Run, remote: Run) -> None:
     """Print the table, in Markdown."""
-    here = {step.name: step.end - step.start for step in local}
-    print("| step | local | as a pod | pod placed | Python and ZenML | pod ended |")
+    here = {step.name: step.end - step.start for step in local.steps}
+    print("| step | local | on the cluster | of a pod: placed | Python and ZenML | ended |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    rows = []
-    for step in remote:
-        if step.created is None or step.began is None or step.gone is None:
-            continue
-        rows.append(
-            (
-                here.get(step.name, 0.0),
-                step.end - step.start,
-                step.began - step.created,
-                step.start - step.began,
-                step.gone - step.end,
-            )
-        )
-        print(f"| `{step.name}` | " + " | ".join(f"{value:.1f}" for value in rows[-1]) + " |")
-    sums = [sum(column) for column in zip(*rows, strict=True)]
-    print("| together | " + " | ".join(f"{value:.1f}" for value in sums) + " |")
-    added = (remote_seconds - local_seconds) / len(rows)
+    for step in remote.steps:
+        cells = [here.get(step.name), step.end - step.start]
+        if step.created is not None and step.began is not None and step.gone is not None:
+            cells += [step.began - step.created, step.start - step.began, step.gone - step.end]
+        shown = ["" if value is None else f"{value:.1f}" for value in cells]
+        shown += [""] * (5 - len(shown))
+        print(f"| {step.name} | " + " | ".join(shown) + " |")
+    steps = [step for step in remote.steps if step.name != "run"]
+    added = (remote.seconds - local.seconds) / len(steps)
     print(
-        f"\nThe command: {local_seconds:.1f} s here, {remote_seconds:.1f} s on the cluster, which "
-        f"adds {added:.1f} s per step; {remote[0].start - (remote[0].created or 0):.1f} s from the "
-        "first pod's creation to its step."
+        f"\nThe command: {local.seconds:.1f} s here, {remote.seconds:.1f} s on the cluster, which "
+        f"adds {added:.1f} s per step. From the command to its first step: "
+        f"{steps[0].start - remote.began:.1f} s."
     )
 
 

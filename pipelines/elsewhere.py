@@ -17,7 +17,7 @@ from evergreen.paths import HOME_VARIABLE, Home
 from evergreen.terminal import LiveView
 from pipelines.in_pods import IN_PODS
 from pipelines.placement import PAUSE, again, own_pod, runs_here
-from pipelines.pods import in_cluster, remove_pods
+from pipelines.pods import forget_token, in_cluster, remove_pods
 from pipelines.run_records import POLL, StepError, find_run, has_failed, raised_by, steps_of
 from pipelines.watching import Watch
 
@@ -64,11 +64,13 @@ def carry_out(
         except Exception as error:
             after = _after(error, name, watch)
             if after is None or not after.status.is_successful:
-                failure = watch.verdict or _failure(after, error, watch.last_words)
+                failure = watch.verdict or _not_pulled(error, elsewhere)
+                failure = failure or _failure(after, error, watch.last_words)
                 stop(name, stack)
                 raise _at_home(failure, stack, use_case, name) from error
             run = after
     if run.status.is_successful:
+        forget_token(stack, run)
         return run
     failure = watch.verdict or _failure(run, None, watch.last_words)
     remove_pods(stack, run)
@@ -148,6 +150,17 @@ def _after(error: Exception, name: str, watch: Watch) -> PipelineRunResponse | N
             return _wait(name)
         return run
     return None
+
+
+def _not_pulled(error: Exception, pipeline: Pipeline) -> Exception | None:
+    """Return that the cluster cannot pull the image of the steps, where that is the failure."""
+    if "ImagePull" not in str(error):
+        return None
+    image = pipeline.configuration.docker_settings.parent_image
+    return UnreachableError(
+        f"The cluster cannot pull the image of the steps, {image}: {error}. See that its nodes "
+        "reach the registry and may read it, and give the same command again."
+    )
 
 
 def _failure(

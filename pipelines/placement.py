@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from evergreen.config import UseCase
     from evergreen.resources import ResourcesConfig, StepName, StepResources
 
-TRIES: Final = 3  # of a step in a cluster, whose pod or whatever it needs may go away
+TRIES: Final = 5  # of a step in a cluster, whose pod or whatever it needs may go away
 PAUSE: Final = 10  # seconds until a step that shares its pod is tried again; doubled each time
 DEPLOYER: Final = "deployer"  # account of deploy/kubernetes, which may create what the API needs
 DEPLOYING: Final = ("deploy_everywhere", "smoke_test", "record_deployment", "verify_serving")

@@ -98,8 +98,11 @@ class Pods:
                     propagation_policy="Background",
                     _request_timeout=_ANSWER,
                 )
+        self.forget_token()
+
+    def forget_token(self) -> None:
+        """Delete the secret with which the run's pods log in to ZenML, which leaves it there."""
         if self._token is not None:
-            # The run's own pod deletes it at its end, which a pod that never ran does not reach.
             self._core.delete_namespaced_secret(
                 self._token, self._namespace, _request_timeout=_ANSWER
             )
@@ -140,6 +143,13 @@ def goes_on(stack: Stack, run: PipelineRunResponse) -> bool:
         raise UnreachableError(
             f"The cluster does not say whether {run.name} goes on: {error}"
         ) from error
+
+
+def forget_token(stack: Stack, run: PipelineRunResponse) -> None:
+    """Take from the cluster what a run that has ended needed to log in."""
+    if in_cluster(stack):
+        with suppress(Exception):  # the run has succeeded all the same
+            Pods(stack, run).forget_token()
 
 
 def remove_pods(stack: Stack, run: PipelineRunResponse) -> None:

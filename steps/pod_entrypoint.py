@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from functools import cache
+from pathlib import Path
 
 import importlib_metadata
 
@@ -32,6 +33,12 @@ def main() -> None:
     from zenml.integrations.registry import integration_registry
 
     integration_registry.activate_integrations = lambda: None
+
+    from zenml.utils import source_utils
+
+    # Else ZenML takes this file's folder, and writes down materializers by names that only such
+    # a pod knows.
+    source_utils.set_custom_source_root(str(Path(__file__).resolve().parents[1]))
 
     from zenml.entrypoints.entrypoint import main as run_entrypoint
 

@@ -29,6 +29,7 @@ from evergreen.values import Value
 
 TERM: Final = timedelta(minutes=2)  # an unrenewed lease ends after it
 RENEWALS: Final = 4  # within one term, so that a slow database costs no lease
+STUCK: Final = 5.0  # seconds after which a renewal under way is not waited for
 
 _METADATA: Final = sa.MetaData()
 TABLE: Final = sa.Table(
@@ -192,9 +193,13 @@ class Held:
             )
 
     def stop(self) -> None:
-        """End the renewals."""
+        """End the renewals; one that is stuck is left behind.
+
+        Ctrl-C can strike while the main thread has taken a lock that a renewal needs, such as the
+        one of `logging`, and then nobody gives that back.
+        """
         self._ended.set()
-        self._thread.join()
+        self._thread.join(timeout=STUCK)
 
     def _renew(self) -> None:
         while not self._ended.wait(self._term.total_seconds() / RENEWALS):

@@ -20,7 +20,7 @@ from evergreen.training.search import alone
 from evergreen.use_case import load_use_case
 from pipelines import elsewhere
 from pipelines.in_pods import IN_PODS
-from pipelines.placement import candidate_step, pod_settings, resources_of
+from pipelines.placement import TRIES, candidate_step, pod_settings, resources_of
 from stacks.apply import apply
 from stacks.spec import read_stack
 from tests.support.command_line import ROOT
@@ -136,7 +136,7 @@ def image_and_resources(compiled):
     for name, pipeline in IN_PODS.items():
         configuration = placed(pipeline).configuration
         assert_in_image(configuration.docker_settings)
-        assert configuration.retry.max_retries == 2, name
+        assert configuration.retry.max_retries == TRIES - 1, name
         pods = configuration.settings["orchestrator"].model_dump()
         for kind in ("pod_settings", "orchestrator_pod_settings"):
             assert pods[kind]["container_security_context"]["runAsNonRoot"] is True, name

@@ -40,7 +40,7 @@ def test_more_memory_than_its_limit(cluster_home, servers):
 def test_an_image_that_cannot_be_pulled(cluster_home, servers):
     nowhere = f"127.0.0.1:1/evergreen-train@sha256:{'0' * 64}"
     done = cluster_home.run(*WINE, timeout=PATIENCE, EVERGREEN_TRAIN_IMAGE=nowhere)
-    done.check(3, "ImagePull", nowhere)
+    done.check(3, "cannot pull the image of the steps", nowhere, "ErrImagePull")
     assert_registry_matches_its_log(servers, "wine")
     assert_nothing_goes_on()
 
@@ -92,12 +92,12 @@ def test_pods_and_servers_that_go_away_are_made_up_for(champion, cluster_home, s
     with cluster_home.running(*WINE, *OTHER) as run:
         kill(of_run(run, "search_candidate_decision_tree"))
         of_run(run, "search_candidate_decision_tree")
-        kill(of_run(run, OWN))
-        second = of_run(run, OWN)
+        own = of_run(run, OWN)
+        until("it fits", lambda: "`fit_challenger` has started" in said_by(own))
         with refused(port_of(servers["AWS_ENDPOINT_URL"])):
-            until("it missed its files", lambda: "before retrying step" in said_by(second))
-        until("it publishes", lambda: "`publish_challenger` has started" in said_by(second))
-        kill(second)
+            until("it missed its files", lambda: "before retrying step" in said_by(own))
+        until("it publishes", lambda: "`publish_challenger` has started" in said_by(own))
+        kill(own)
         run.finish(PATIENCE).check(0)
     assert_registry_matches_its_log(servers, "wine")
     assert_nothing_goes_on()
@@ -110,7 +110,7 @@ def test_a_cluster_without_its_api_server_or_its_kubelet(champion, cluster_home,
             time.sleep(5)
         with away("apiserver"):
             time.sleep(60)
-        run.finish(PATIENCE).check(0, "unchanged")
+        run.finish(PATIENCE).check(0, "UNCHANGED")
     assert_registry_matches_its_log(servers, "wine")
     assert_nothing_goes_on()
 

@@ -47,7 +47,16 @@ def test_candidates_have_pods_of_their_own_and_what_they_print_is_in_the_log(tra
     assert steps == {f"search_candidate_{name}" for name in names}
     for name in names:
         assert f"[search_candidate_{name}] " in log
-    assert "[fit_challenger] " in log
+    assert "Fit the challenger" in log
+
+
+def test_what_is_unchanged_comes_from_the_cache(trained, cluster_home):
+    told = json.loads(cluster_home.run("--pipeline", "train", "--json", *QUICK).check().out)
+    assert told["status"] == "unchanged"
+    assert told["version"] == trained[0]["version"]
+    # The table is read anew, the champion looked up, the model registered and its lineage linked.
+    assert told["cached_steps"] == told["steps"] - 4
+    assert steps_of(told["zenml_run"]) == []
 
 
 def test_a_batch_in_parts_reads_from_s3_and_writes_there(trained, cluster_home, servers):

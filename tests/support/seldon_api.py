@@ -1,7 +1,7 @@
 """The part of Kubernetes's API that keeps SeldonDeployments: in memory, over HTTP.
 
-The tests' cluster cannot: its API server, Kubernetes 1.20 compiled by a newer Go, ends when it is
-sent a custom resource. This one stores and merges as an API server does, and validates nothing.
+It stores and merges as an API server does, and validates nothing: that is what the tests on a real
+cluster are for.
 """
 
 from __future__ import annotations

@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from evergreen.errors import UnreachableError
+from evergreen.monitoring import lease
 from evergreen.monitoring.lease import Leases
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -145,3 +147,18 @@ def test_a_database_that_cannot_be_used(tmp_path):
     (tmp_path / "evergreen.db").mkdir()
     with pytest.raises(UnreachableError, match="leases"):
         Leases(f"sqlite:///{tmp_path / 'evergreen.db'}").acquire("wine", "A")
+
+
+def test_a_renewal_that_is_stuck_keeps_nobody_waiting(leases, monkeypatch):
+    monkeypatch.setattr(lease, "STUCK", 0.05)
+    renewing, free = threading.Event(), threading.Event()
+
+    def stuck(*_, **__):
+        renewing.set()
+        return free.wait()
+
+    with leases.held("loop", "A turn", term=timedelta(seconds=0.2)):
+        monkeypatch.setattr(leases, "renew", stuck)
+        assert renewing.wait(10)
+    assert leases.holder("loop") is None
+    free.set()

@@ -16,7 +16,8 @@ try:
 except SystemExit as end:
     from zenml.integrations.registry import integration_registry
     integration_registry.activate_integrations()
-    print(end.code, sorted({"evidently", "mlflow", "sklearn"} & set(sys.modules)))
+    from zenml.utils.source_utils import get_source_root
+    print(end.code, sorted({"evidently", "mlflow", "sklearn"} & set(sys.modules)), get_source_root())
 """
 
 
@@ -33,5 +34,5 @@ def start(*arguments):
 def test_it_is_zenml_s_entrypoint_without_integrations():
     done = start("--help")
     assert "--entrypoint_config_source" in done.stdout
-    assert done.stdout.splitlines()[-1] == "0 []"
+    assert done.stdout.splitlines()[-1] == f"0 [] {ROOT}"
     assert "required: --entrypoint_config_source" in start().stderr
