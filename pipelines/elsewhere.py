@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from evergreen.errors import EvergreenError, UnreachableError
 from evergreen.paths import HOME_VARIABLE, Home
 from evergreen.terminal import LiveView
-from pipelines.in_pods import IN_PODS
 from pipelines.placement import PAUSE, again, own_pod, runs_here
 from pipelines.pods import forget_token, in_cluster, remove_pods
 from pipelines.run_records import POLL, StepError, find_run, has_failed, raised_by, steps_of
@@ -90,6 +89,7 @@ def _at_this_machine(pipeline: Pipeline, stack: Stack) -> Pipeline:
 
 def placed(pipeline: Pipeline, stack: Stack, use_case: UseCase, view: LiveView) -> Pipeline:
     """Return the pipeline with the image of its steps, and with what its own pod gets."""
+    from pipelines.in_pods import IN_PODS  # with ZenML, which reads its environment only once
     from stacks.train_image import settings_of, train_image
 
     docker = settings_of(train_image(stack, view.show))
