@@ -6,13 +6,13 @@ import os
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import psutil
 import pyarrow as pa
 
 from evergreen.data.contract import Contract
-from evergreen.data.engine import Engine, EngineName
+from evergreen.data.engine import Engine, EngineChoice
 from evergreen.data.source_config import CsvSource, HttpSource, Source, SqlSource
 from evergreen.data.sources.streams import TableStream, open_stream
 from evergreen.errors import InputError
@@ -39,7 +39,7 @@ class TableSize(Value):
 
 
 def choose_engine(
-    wanted: EngineName | Literal["auto"], source: Source, environ: Mapping[str, str] | None = None
+    wanted: EngineChoice, source: Source, environ: Mapping[str, str] | None = None
 ) -> tuple[Engine, TableSize | None]:
     """Return the engine for a source's table, and the table's size where it was asked for.
 
