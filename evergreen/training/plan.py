@@ -14,7 +14,7 @@ from pydantic import computed_field
 from evergreen.config import Task, TrainingConfig, UseCase
 from evergreen.costs import StageCost
 from evergreen.data.engine import Engine
-from evergreen.data.size import TableSize, choose_engine, memory_limit, table_size
+from evergreen.data.size import TableSize, engine_for, memory_limit, table_size
 from evergreen.data.sources import describe_source
 from evergreen.training.bounds import (
     EVALUATION_ROWS,
@@ -100,8 +100,8 @@ def plan_training(use_case: UseCase, environ: Mapping[str, str] | None = None) -
         As reading the source does.
     """
     source = use_case.data.source
-    size = table_size(source, environ)
-    engine, _ = choose_engine(use_case.training.engine, source, environ)
+    size, limit = table_size(source, environ), memory_limit()
+    engine = engine_for(use_case.training.engine, size, limit)
     stages: tuple[StagePlan, ...] = ()
     if size is not None:
         stages = plan_stages(size.rows, size.columns, size.bytes, engine, use_case)
@@ -110,7 +110,7 @@ def plan_training(use_case: UseCase, environ: Mapping[str, str] | None = None) -
         source=describe_source(source),
         engine=engine,
         size=size,
-        memory_limit=memory_limit(),
+        memory_limit=limit,
         stages=stages,
     )
 

@@ -42,7 +42,7 @@ logger = get_logger(__name__)
 )
 def load_table(data: DataConfig, engine: EngineChoice) -> Annotated[Dataset, "raw_table"]:
     """Read the source anew in every run; what follows is cached by the table's fingerprint."""
-    chosen, _ = choose_engine(engine, data.source)
+    chosen = choose_engine(engine, data.source)
     path = scratch_file("raw.parquet")
     stays = f" to disk, piece by piece: {chosen.reason}" if chosen.external else ""
     announce(f"Load {describe_source(data.source)}{stays}")
