@@ -142,7 +142,7 @@ def _stages(
 
     def memory(taken: int, copies: float) -> int:
         """Return the memory of a stage that holds some rows whole, in so many copies."""
-        held = min(taken, bounded(taken, columns)) if external else taken
+        held = bounded(taken, columns) if external else taken
         on_disk = PIECES * min(1.0, table_bytes / 1e9) + PER_ROW * rows if external else 0.0
         return int(STARTED + held * row_bytes * copies + on_disk)
 
