@@ -23,7 +23,7 @@ from evergreen.training.bounds import (
     bounded,
     search_rows,
 )
-from evergreen.training.candidates import BASELINE, BY_NAME, candidates_for
+from evergreen.training.candidates import BASELINE, BY_NAME, can_be_fitted, candidates_for
 from evergreen.values import Value
 
 STARTED: Final = 700_000_000  # bytes of a process that has imported everything
@@ -160,7 +160,7 @@ def _stages(
     yield StagePlan(
         stage="Search the candidates",
         rows=searched,
-        seconds=_search_seconds(searched * columns / 1e6, use_case, external),
+        seconds=_search_seconds(searched * columns / 1e6, use_case, engine),
         memory=memory(searched, 4.0),
     )
     fitted = min(train, PREPROCESSING_ROWS) if external else train
@@ -186,12 +186,12 @@ def _stages(
     )
 
 
-def _search_seconds(millions: float, use_case: UseCase, external: bool) -> float:
+def _search_seconds(millions: float, use_case: UseCase, engine: Engine) -> float:
     """Return how long all candidates' folds take together, XGBoost's cost being the measure."""
     measure = BY_NAME["xgboost"].cost
     folds, training = use_case.split.folds, use_case.training
     seconds = 0.0
-    for name in _competing(use_case.task, training, external):
+    for name in _competing(use_case.task, training, engine):
         relative = BY_NAME[name].cost / measure
         fits = folds * training.trials
         one = FIT_SECONDS * _rounds(training) * relative * millions
@@ -206,6 +206,6 @@ def _rounds(training: TrainingConfig) -> float:
     return float(fixed) if isinstance(fixed, int | float) else ROUNDS
 
 
-def _competing(task: Task, training: TrainingConfig, external: bool) -> list[str]:
+def _competing(task: Task, training: TrainingConfig, engine: Engine) -> list[str]:
     names = [plan.candidate.name for plan in candidates_for(task, training)]
-    return [name for name in names if name != BASELINE and (BY_NAME[name].external or not external)]
+    return [name for name in names if name != BASELINE and can_be_fitted(name, engine)]

@@ -18,6 +18,7 @@ from evergreen.training.candidates import (
     BASELINE,
     BY_NAME,
     CANDIDATES,
+    can_be_fitted,
     candidates_for,
     make_estimator,
 )
@@ -54,7 +55,7 @@ def search_candidates(
     started = time.monotonic()
     check_features(contract, features)
     named = [name for name in alone(contract.task, training) if name != BASELINE]
-    slowest_first = [name for name in named if _can_be_fitted(name, train)]
+    slowest_first = [name for name in named if can_be_fitted(name, train.engine)]
     processes = processes_for(len(slowest_first), training.jobs)
     task = _task(train, contract, features, training, split, processes)
     report = on_progress or _say_nothing
@@ -106,7 +107,7 @@ def search_candidate(
         If the settings do not fit the table. A candidate that fails is a result with an error.
     """
     check_features(contract, features)
-    if not _can_be_fitted(name, train):
+    if not can_be_fitted(name, train.engine):
         return _left_out(name)
     task = _task(train, contract, features, training, split, processes=1)
     return CandidateSearch(task).search(name, on_progress or _say_nothing)
@@ -177,10 +178,6 @@ def fit_candidate(
             model.fit(model_frame(frame, contract), target_values(frame, contract))
         predict_in_one_thread(candidate, estimator)
     return model
-
-
-def _can_be_fitted(name: str, train: Dataset) -> bool:
-    return BY_NAME[name].external or not train.engine.external
 
 
 def _left_out(name: str) -> CandidateResult:
