@@ -42,6 +42,22 @@ class CandidateResult(Value):
     seconds: float
     error: str | None = None
 
+    @classmethod
+    def failed(cls, name: str, title: str, error: str, seconds: float = 0.0) -> CandidateResult:
+        """Return the result of a candidate that has no trials to show."""
+        return cls(
+            name=name,
+            title=title,
+            params={},
+            score=None,
+            score_std=None,
+            fold_scores=(),
+            rounds=None,
+            trials=(),
+            seconds=seconds,
+            error=error,
+        )
+
 
 class SearchResult(Value):
     """All candidates, best first (failed ones last), and the one that becomes challenger."""

@@ -182,18 +182,8 @@ def fit_candidate(
 
 def _left_out(name: str) -> CandidateResult:
     """Return the result of a candidate that would need the table in memory."""
-    return CandidateResult(
-        name=name,
-        title=BY_NAME[name].title,
-        params={},
-        score=None,
-        score_std=None,
-        fold_scores=(),
-        rounds=None,
-        trials=(),
-        seconds=0.0,
-        error="left out: it needs the whole table in memory, and training.engine is external",
-    )
+    reason = "left out: it needs the whole table in memory, and training.engine is external"
+    return CandidateResult.failed(name, BY_NAME[name].title, reason)
 
 
 def _task(
