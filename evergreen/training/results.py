@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from evergreen.config import Choice, Label, Task
 from evergreen.values import Value
+
+
+LEFT_OUT: Final = "left out"  # so the error of a candidate begins that was not even tried
 
 
 class Interval(Value):

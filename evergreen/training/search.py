@@ -27,7 +27,7 @@ from evergreen.training.fitting import predict_in_one_thread, steady
 from evergreen.training.metrics import Metric
 from evergreen.training.parallel import Crew, processes_for, threads_for
 from evergreen.training.progress import OnProgress, Progress
-from evergreen.training.results import CandidateResult, SearchResult
+from evergreen.training.results import LEFT_OUT, CandidateResult, SearchResult
 from evergreen.training.search_task import SearchTask, metric_of
 
 
@@ -182,7 +182,7 @@ def fit_candidate(
 
 def _left_out(name: str) -> CandidateResult:
     """Return the result of a candidate that would need the table in memory."""
-    reason = "left out: it needs the whole table in memory, and training.engine is external"
+    reason = f"{LEFT_OUT}: it needs the whole table in memory, and training.engine is external"
     return CandidateResult.failed(name, BY_NAME[name].title, reason)
 
 
