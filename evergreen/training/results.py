@@ -8,7 +8,6 @@ from typing import Final
 from evergreen.config import Choice, Label, Task
 from evergreen.values import Value
 
-
 LEFT_OUT: Final = "left out"  # so the error of a candidate begins that was not even tried
 
 
