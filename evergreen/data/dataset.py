@@ -171,10 +171,7 @@ class Dataset:
         """
         if rows >= self.rows:
             return self.read(columns)
-        drawn = np.random.default_rng(seed).choice(self.rows, rows, replace=False, shuffle=False)
-        taken = np.zeros(self.rows, dtype=bool)
-        taken[drawn] = True
-        return self.read_where(taken, columns)
+        return self.read_where(draw_evenly(self.rows, rows, np.random.default_rng(seed)), columns)
 
     def read_where(
         self, taken: npt.NDArray[np.bool_], columns: Sequence[str] | None = None
@@ -252,6 +249,13 @@ def fingerprint(frame: pd.DataFrame) -> str:
     whole = Fingerprint()
     whole.add(frame)
     return whole.hexdigest()
+
+
+def draw_evenly(rows: int, taken: int, random: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Return a mask of so many rows that is true for ``taken`` of them, each as likely."""
+    mask = np.zeros(rows, dtype=bool)
+    mask[random.choice(rows, taken, replace=False, shuffle=False)] = True
+    return mask
 
 
 def piece_rows(columns: int) -> int:
