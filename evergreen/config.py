@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from evergreen.alerts.settings import AlertsConfig
 from evergreen.batch.settings import BatchConfig
+from evergreen.data.engine import EngineChoice
 from evergreen.data.quality_config import Check as Check  # noqa: PLC0414  (re-export)
 from evergreen.data.quality_config import QualityConfig as QualityConfig  # noqa: PLC0414  (re-export)
 from evergreen.data.quality_config import Severity as Severity  # noqa: PLC0414  (re-export)
@@ -213,7 +214,7 @@ class TrainingConfig(Value):
         "auto",
         description="Candidates share one step's cores, or have a step each. auto: as the stack.",
     )
-    engine: Literal["auto", "memory", "external"] = Field(
+    engine: EngineChoice = Field(
         "auto",
         description="memory: the table is read as a whole. external: it stays on disk, and XGBoost "
         "learns from there. auto: external where the table takes a tenth of the memory.",

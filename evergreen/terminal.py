@@ -28,6 +28,7 @@ from evergreen.batch.outcome import RowProgress
 from evergreen.outcome import TrainingOutcome
 from evergreen.promotion.registration import Registration
 from evergreen.training.progress import Progress
+from evergreen.training.results import LEFT_OUT
 
 
 @contextmanager
@@ -206,7 +207,7 @@ def _candidates(outcome: TrainingOutcome) -> Table:
     table.add_column("Trials", justify="right")
     table.add_column("Time", justify="right")
     for candidate in outcome.candidates:
-        score = "left out" if (candidate.error or "").startswith("left out") else "failed"
+        score = LEFT_OUT if (candidate.error or "").startswith(LEFT_OUT) else "failed"
         if candidate.score is not None:
             score = f"{candidate.score:.4g} ± {candidate.score_std or 0:.2g}"
         table.add_row(

@@ -171,10 +171,7 @@ class Dataset:
         """
         if rows >= self.rows:
             return self.read(columns)
-        drawn = np.random.default_rng(seed).choice(self.rows, rows, replace=False, shuffle=False)
-        taken = np.zeros(self.rows, dtype=bool)
-        taken[drawn] = True
-        return self.read_where(taken, columns)
+        return self.read_where(draw_evenly(self.rows, rows, np.random.default_rng(seed)), columns)
 
     def read_where(
         self, taken: npt.NDArray[np.bool_], columns: Sequence[str] | None = None
@@ -254,6 +251,13 @@ def fingerprint(frame: pd.DataFrame) -> str:
     return whole.hexdigest()
 
 
+def draw_evenly(rows: int, taken: int, random: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Return a mask of so many rows that is true for ``taken`` of them, each as likely."""
+    mask = np.zeros(rows, dtype=bool)
+    mask[random.choice(rows, taken, replace=False, shuffle=False)] = True
+    return mask
+
+
 def piece_rows(columns: int) -> int:
     """Return how many rows of so many columns are read or written at once."""
     return int(np.clip(PIECE_VALUES // max(1, columns), 1_000, ROW_GROUP))
@@ -307,21 +311,29 @@ def _to_arrow(frame: pd.DataFrame) -> pa.Table:
 
 
 @contextmanager
-def appearing_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary file beside ``path`` that takes its place when the block succeeds."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+def keeping(path: Path) -> Iterator[None]:
+    """Raise `UnreachableError` where the file system does not take what goes to ``path``."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        yield
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise UnreachableError(
             f"Cannot write {path}: {reason}. Nothing was kept of it; free some space, or move the "
             "state folder with EVERGREEN_HOME"
         ) from error
+
+
+@contextmanager
+def appearing_whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary file beside ``path`` that takes its place when the block succeeds."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        with keeping(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            temporary.replace(path)
     finally:
         with suppress(OSError):  # the folder itself may not exist
             temporary.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from typing import Literal
 from evergreen.values import Value
 
 EngineName = Literal["memory", "external"]
+EngineChoice = Literal["auto", EngineName]  # auto: by the table's size
 
 
 class Engine(Value):

@@ -6,13 +6,13 @@ import os
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import psutil
 import pyarrow as pa
 
 from evergreen.data.contract import Contract
-from evergreen.data.engine import Engine, EngineName
+from evergreen.data.engine import Engine, EngineChoice
 from evergreen.data.source_config import CsvSource, HttpSource, Source, SqlSource
 from evergreen.data.sources.streams import TableStream, open_stream
 from evergreen.errors import InputError
@@ -39,34 +39,42 @@ class TableSize(Value):
 
 
 def choose_engine(
-    wanted: EngineName | Literal["auto"], source: Source, environ: Mapping[str, str] | None = None
-) -> tuple[Engine, TableSize | None]:
-    """Return the engine for a source's table, and the table's size where it was asked for.
-
-    ``auto`` takes external memory where the table takes more than a tenth of the memory that
-    there is.
+    wanted: EngineChoice, source: Source, environ: Mapping[str, str] | None = None
+) -> Engine:
+    """Return the engine for a source's table, whose size is looked up where it decides.
 
     Raises
     ------
     UnreachableError
         A file system, database or web server does not answer.
     """
-    if wanted in ("memory", "external"):
-        return Engine(name=wanted, reason=f"training.engine is {wanted}"), None
-    try:
-        size, there = table_size(source, environ), memory_limit()
-    except InputError:
-        return Engine(name="memory", reason="the source has a mistake"), None  # reading it says so
+    size = None
+    if wanted == "auto":
+        try:
+            size = table_size(source, environ)
+        except InputError:
+            return Engine(name="memory", reason="the source has a mistake")  # reading it says so
+    return engine_for(wanted, size, memory_limit())
+
+
+def engine_for(wanted: EngineChoice, size: TableSize | None, there: int) -> Engine:
+    """Return the engine for a table of a size (None: not known) and so many bytes of memory.
+
+    ``auto`` takes external memory where the table takes more than a tenth of the memory that
+    there is.
+    """
+    if wanted != "auto":
+        return Engine(name=wanted, reason=f"training.engine is {wanted}")
     if size is None:
         reason = "the source does not tell its size; set training.engine: external if it is large"
-        return Engine(name="memory", reason=reason), None
+        return Engine(name="memory", reason=reason)
     share = size.bytes / there
     compared = "more than" if share > MEMORY_SHARE else "at most"
     reason = (
         f"{size.rows:,} rows take about {gigabytes(size.bytes)} in memory, {compared} "
         f"{MEMORY_SHARE:.0%} of the {gigabytes(there)} there are"
     )
-    return Engine(name="external" if share > MEMORY_SHARE else "memory", reason=reason), size
+    return Engine(name="external" if share > MEMORY_SHARE else "memory", reason=reason)
 
 
 def table_size(source: Source, environ: Mapping[str, str] | None = None) -> TableSize | None:

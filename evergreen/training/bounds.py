@@ -13,7 +13,7 @@ import numpy as np
 
 from evergreen.config import TrainingConfig
 from evergreen.data.contract import Contract
-from evergreen.data.dataset import Dataset
+from evergreen.data.dataset import Dataset, draw_evenly
 from evergreen.data.engine import Engine
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ def search_table(
     if rows == train.rows:
         return train
     random = np.random.default_rng(training.seed)
-    taken = np.zeros(train.rows, dtype=bool)
-    taken[random.choice(train.rows, rows, replace=False, shuffle=False)] = True
+    taken = draw_evenly(train.rows, rows, random)
     if contract.labels is not None:
         target = train.read([contract.target])[contract.target]
         for label in contract.labels:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from evergreen.config import CandidateConfig, Choice, Span, Task, TrainingConfig
+from evergreen.data.engine import Engine
 from evergreen.errors import InputError
 from evergreen.training.early_stopping import stop_lightgbm, stop_xgboost
 
@@ -82,6 +83,11 @@ def candidates_for(task: Task, training: TrainingConfig) -> tuple[Plan, ...]:
         for name, candidate in known.items()
         if name in names
     )
+
+
+def can_be_fitted(name: str, engine: Engine) -> bool:
+    """Tell whether a candidate learns from tables that are gone through in this way."""
+    return BY_NAME[name].external or not engine.external
 
 
 def make_estimator(

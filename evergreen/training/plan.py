@@ -14,7 +14,7 @@ from pydantic import computed_field
 from evergreen.config import Task, TrainingConfig, UseCase
 from evergreen.costs import StageCost
 from evergreen.data.engine import Engine
-from evergreen.data.size import TableSize, choose_engine, memory_limit, table_size
+from evergreen.data.size import TableSize, engine_for, memory_limit, table_size
 from evergreen.data.sources import describe_source
 from evergreen.training.bounds import (
     EVALUATION_ROWS,
@@ -23,7 +23,7 @@ from evergreen.training.bounds import (
     bounded,
     search_rows,
 )
-from evergreen.training.candidates import BASELINE, BY_NAME, candidates_for
+from evergreen.training.candidates import BASELINE, BY_NAME, can_be_fitted, candidates_for
 from evergreen.values import Value
 
 STARTED: Final = 700_000_000  # bytes of a process that has imported everything
@@ -100,8 +100,8 @@ def plan_training(use_case: UseCase, environ: Mapping[str, str] | None = None) -
         As reading the source does.
     """
     source = use_case.data.source
-    size = table_size(source, environ)
-    engine, _ = choose_engine(use_case.training.engine, source, environ)
+    size, limit = table_size(source, environ), memory_limit()
+    engine = engine_for(use_case.training.engine, size, limit)
     stages: tuple[StagePlan, ...] = ()
     if size is not None:
         stages = plan_stages(size.rows, size.columns, size.bytes, engine, use_case)
@@ -110,7 +110,7 @@ def plan_training(use_case: UseCase, environ: Mapping[str, str] | None = None) -
         source=describe_source(source),
         engine=engine,
         size=size,
-        memory_limit=memory_limit(),
+        memory_limit=limit,
         stages=stages,
     )
 
@@ -142,7 +142,7 @@ def _stages(
 
     def memory(taken: int, copies: float) -> int:
         """Return the memory of a stage that holds some rows whole, in so many copies."""
-        held = min(taken, bounded(taken, columns)) if external else taken
+        held = bounded(taken, columns) if external else taken
         on_disk = PIECES * min(1.0, table_bytes / 1e9) + PER_ROW * rows if external else 0.0
         return int(STARTED + held * row_bytes * copies + on_disk)
 
@@ -160,7 +160,7 @@ def _stages(
     yield StagePlan(
         stage="Search the candidates",
         rows=searched,
-        seconds=_search_seconds(searched * columns / 1e6, use_case, external),
+        seconds=_search_seconds(searched * columns / 1e6, use_case, engine),
         memory=memory(searched, 4.0),
     )
     fitted = min(train, PREPROCESSING_ROWS) if external else train
@@ -186,12 +186,12 @@ def _stages(
     )
 
 
-def _search_seconds(millions: float, use_case: UseCase, external: bool) -> float:
+def _search_seconds(millions: float, use_case: UseCase, engine: Engine) -> float:
     """Return how long all candidates' folds take together, XGBoost's cost being the measure."""
     measure = BY_NAME["xgboost"].cost
     folds, training = use_case.split.folds, use_case.training
     seconds = 0.0
-    for name in _competing(use_case.task, training, external):
+    for name in _competing(use_case.task, training, engine):
         relative = BY_NAME[name].cost / measure
         fits = folds * training.trials
         one = FIT_SECONDS * _rounds(training) * relative * millions
@@ -206,6 +206,6 @@ def _rounds(training: TrainingConfig) -> float:
     return float(fixed) if isinstance(fixed, int | float) else ROUNDS
 
 
-def _competing(task: Task, training: TrainingConfig, external: bool) -> list[str]:
+def _competing(task: Task, training: TrainingConfig, engine: Engine) -> list[str]:
     names = [plan.candidate.name for plan in candidates_for(task, training)]
-    return [name for name in names if name != BASELINE and (BY_NAME[name].external or not external)]
+    return [name for name in names if name != BASELINE and can_be_fitted(name, engine)]

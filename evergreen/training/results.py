@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from evergreen.config import Choice, Label, Task
 from evergreen.values import Value
+
+LEFT_OUT: Final = "left out"  # so the error of a candidate begins that was not even tried
 
 
 class Interval(Value):
@@ -41,6 +44,22 @@ class CandidateResult(Value):
     trials: tuple[Trial, ...]
     seconds: float
     error: str | None = None
+
+    @classmethod
+    def failed(cls, name: str, title: str, error: str, seconds: float = 0.0) -> CandidateResult:
+        """Return the result of a candidate that has no trials to show."""
+        return cls(
+            name=name,
+            title=title,
+            params={},
+            score=None,
+            score_std=None,
+            fold_scores=(),
+            rounds=None,
+            trials=(),
+            seconds=seconds,
+            error=error,
+        )
 
 
 class SearchResult(Value):

@@ -18,6 +18,7 @@ from evergreen.training.candidates import (
     BASELINE,
     BY_NAME,
     CANDIDATES,
+    can_be_fitted,
     candidates_for,
     make_estimator,
 )
@@ -26,7 +27,7 @@ from evergreen.training.fitting import predict_in_one_thread, steady
 from evergreen.training.metrics import Metric
 from evergreen.training.parallel import Crew, processes_for, threads_for
 from evergreen.training.progress import OnProgress, Progress
-from evergreen.training.results import CandidateResult, SearchResult
+from evergreen.training.results import LEFT_OUT, CandidateResult, SearchResult
 from evergreen.training.search_task import SearchTask, metric_of
 
 
@@ -54,7 +55,7 @@ def search_candidates(
     started = time.monotonic()
     check_features(contract, features)
     named = [name for name in alone(contract.task, training) if name != BASELINE]
-    slowest_first = [name for name in named if _can_be_fitted(name, train)]
+    slowest_first = [name for name in named if can_be_fitted(name, train.engine)]
     processes = processes_for(len(slowest_first), training.jobs)
     task = _task(train, contract, features, training, split, processes)
     report = on_progress or _say_nothing
@@ -106,7 +107,7 @@ def search_candidate(
         If the settings do not fit the table. A candidate that fails is a result with an error.
     """
     check_features(contract, features)
-    if not _can_be_fitted(name, train):
+    if not can_be_fitted(name, train.engine):
         return _left_out(name)
     task = _task(train, contract, features, training, split, processes=1)
     return CandidateSearch(task).search(name, on_progress or _say_nothing)
@@ -179,24 +180,10 @@ def fit_candidate(
     return model
 
 
-def _can_be_fitted(name: str, train: Dataset) -> bool:
-    return BY_NAME[name].external or not train.engine.external
-
-
 def _left_out(name: str) -> CandidateResult:
     """Return the result of a candidate that would need the table in memory."""
-    return CandidateResult(
-        name=name,
-        title=BY_NAME[name].title,
-        params={},
-        score=None,
-        score_std=None,
-        fold_scores=(),
-        rounds=None,
-        trials=(),
-        seconds=0.0,
-        error="left out: it needs the whole table in memory, and training.engine is external",
-    )
+    reason = f"{LEFT_OUT}: it needs the whole table in memory, and training.engine is external"
+    return CandidateResult.failed(name, BY_NAME[name].title, reason)
 
 
 def _task(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import pandas as pd
 from zenml import log_metadata, step
@@ -14,6 +14,7 @@ from evergreen.config import DataConfig, UseCase
 from evergreen.data.conform import conform
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
+from evergreen.data.engine import EngineChoice
 from evergreen.data.holdout import rows_to_split, write_sides
 from evergreen.data.infer import infer_contract, infer_contract_by_columns
 from evergreen.data.ingest import ingest
@@ -39,11 +40,9 @@ logger = get_logger(__name__)
     enable_artifact_visualization=False,
     output_materializers={"raw_table": DatasetMaterializer},
 )
-def load_table(
-    data: DataConfig, engine: Literal["auto", "memory", "external"]
-) -> Annotated[Dataset, "raw_table"]:
+def load_table(data: DataConfig, engine: EngineChoice) -> Annotated[Dataset, "raw_table"]:
     """Read the source anew in every run; what follows is cached by the table's fingerprint."""
-    chosen, _ = choose_engine(engine, data.source)
+    chosen = choose_engine(engine, data.source)
     path = scratch_file("raw.parquet")
     stays = f" to disk, piece by piece: {chosen.reason}" if chosen.external else ""
     announce(f"Load {describe_source(data.source)}{stays}")

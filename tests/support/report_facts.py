@@ -207,18 +207,8 @@ def _search(models, inputs, target, classes: bool) -> SearchResult:
             )
         )
     results.sort(key=lambda each: each.score)
-    failed = CandidateResult(
-        name="lightgbm",
-        title="LightGBM",
-        params={},
-        score=None,
-        score_std=None,
-        fold_scores=(),
-        rounds=None,
-        trials=(),
-        seconds=0.2,
-        error="every trial failed: too few rows for early stopping",
-    )
+    reason = "every trial failed: too few rows for early stopping"
+    failed = CandidateResult.failed("lightgbm", "LightGBM", reason, seconds=0.2)
     best = next(each.name for each in results if each.name != "baseline")
     if best == "forest":  # the tests' champion
         best = next(each.name for each in results if each.name not in {"baseline", "forest"})

@@ -65,28 +65,32 @@ def test_a_library_knows_its_size_and_the_web_does_not():
     assert (wine.rows, wine.exact_rows) == (178, True)
     web = HttpSource(type="http", url="http://localhost:1/rows.csv")
     assert table_size(web) is None
-    assert choose_engine("auto", web)[0].name == "memory"
+    assert choose_engine("auto", web).name == "memory"
 
 
 def test_a_share_of_the_memory_decides(source, monkeypatch):
     size = table_size(source)
     assert size is not None
     monkeypatch.setattr(sizes, "memory_limit", lambda: int(size.bytes * 11))
-    small, _ = choose_engine("auto", source)
+    small = choose_engine("auto", source)
     monkeypatch.setattr(sizes, "memory_limit", lambda: int(size.bytes * 9))
-    large, _ = choose_engine("auto", source)
+    large = choose_engine("auto", source)
     assert (small.name, large.name) == ("memory", "external")
     assert "at most 10%" in small.reason
     assert "more than 10%" in large.reason
 
 
 @pytest.mark.parametrize("wanted", ["memory", "external"])
-def test_what_is_written_decides_without_a_look_at_the_table(wanted):
+def test_what_is_written_decides_without_a_look_at_the_table(wanted, monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(sizes, "table_size", lambda source, environ: looked_at.append(source))
     nowhere = CsvSource(type="csv", path="/nowhere.csv")
-    engine, size = choose_engine(wanted, nowhere)
+    engine = choose_engine(wanted, nowhere)
     assert engine.name == wanted
     assert wanted in engine.reason
-    assert size is None
+    assert looked_at == []
+    choose_engine("auto", nowhere)
+    assert looked_at == [nowhere]
 
 
 def test_a_container_s_limit_counts(tmp_path, monkeypatch):

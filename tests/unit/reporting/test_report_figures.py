@@ -89,18 +89,7 @@ def test_a_candidate_far_off_is_named_at_the_edge():
 
 
 def test_a_search_in_which_all_failed_still_draws():
-    failed = CandidateResult(
-        name="a",
-        title="A",
-        params={},
-        score=None,
-        score_std=None,
-        fold_scores=(),
-        rounds=None,
-        trials=(),
-        seconds=0.0,
-        error="too few rows",
-    )
+    failed = CandidateResult.failed("a", "A", "too few rows")
     with drawing_style():
         drawing = draw_candidates(
             wine_facts().search.model_copy(update={"candidates": (failed,), "best": "a"})

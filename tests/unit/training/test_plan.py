@@ -49,13 +49,25 @@ def test_rows_and_bytes_are_those_of_the_table(table):
 
 
 def test_it_names_the_engine_that_a_run_would_take(table, monkeypatch):
-    for module in (sizes, planning):
-        monkeypatch.setattr(module, "memory_limit", lambda: 100_000)
+    monkeypatch.setattr(planning, "memory_limit", lambda: 100_000)
     plan = plan_training(use_case(table))
     assert plan.engine.name == "external"
     assert "more than 10%" in plan.engine.reason
     assert plan.memory > plan.memory_limit
     assert plan_training(use_case(table, engine="memory")).engine.name == "memory"
+
+
+def test_the_table_is_looked_at_once(table, monkeypatch):
+    opened = []
+
+    def open_and_note(source, *more, **settings):
+        opened.append(source)
+        return open_stream(source, *more, **settings)
+
+    open_stream = sizes.open_stream
+    monkeypatch.setattr(sizes, "open_stream", open_and_note)
+    plan_training(use_case(table))
+    assert len(opened) == 1
 
 
 def test_a_source_that_does_not_tell_its_size_is_not_planned():
