@@ -21,7 +21,7 @@ from zenml.models import DeploymentResponse
 
 from evergreen.config import UseCase
 from evergreen.deployment import processes
-from evergreen.deployment.servers import api_health
+from evergreen.deployment.servers import api_health, last_lines
 from evergreen.deployment.values import ServerState
 from evergreen.errors import UnreachableError
 from steps.deployment.docker_deployer import ContainerDeployer
@@ -156,6 +156,5 @@ def _last_words(container: Container | None) -> str:
     if container is not None:
         with suppress(DockerException):
             text = container.logs(tail=40).decode("utf-8", errors="replace")
-    said = [line.strip() for line in text.splitlines() if line.strip()]
     where = f" (docker logs {container.name})" if container is not None else ""
-    return f"Its last words: {said[-1][:300] if said else 'none'}{where}"
+    return f"Its last words: {last_lines(text)}{where}"

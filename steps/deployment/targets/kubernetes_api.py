@@ -22,7 +22,7 @@ from zenml.models import DeploymentResponse
 
 from evergreen.config import UseCase
 from evergreen.deployment.cluster_manifest import DRAINING, GRACE, REVISION, STATE
-from evergreen.deployment.servers import Health, api_health, read_health, swap_failure
+from evergreen.deployment.servers import Health, api_health, last_lines, read_health, swap_failure
 from evergreen.deployment.values import ServerState
 from evergreen.errors import EvergreenError, UnreachableError
 from stacks.cluster_answers import refusal
@@ -262,9 +262,8 @@ class ClusterApi(ImageApi):
             )
         except ApiException:
             text = ""
-        said = [line.strip() for line in text.splitlines() if line.strip()]
-        last = said[-1][:300] if said else "none"
-        return f"Its last words: {last} (kubectl --namespace {self.namespace} logs {name} -p)"
+        where = f"kubectl --namespace {self.namespace} logs {name} -p"
+        return f"Its last words: {last_lines(text)} ({where})"
 
     def _scheduling(self) -> str | None:
         for pod in self._latest_pods():
