@@ -13,6 +13,7 @@ from sklearn.datasets import load_wine
 from tests.kubernetes.conftest import ZENML
 from tests.support.command_line import Finished, Home
 from tests.support.installed import (
+    RUNS,
     Api,
     Load,
     TestCluster,
@@ -68,28 +69,45 @@ class User(Home):
         return self.run("--pipeline", name, *SETTINGS, *words, timeout=1800)
 
 
-def test_train_predict_monitor_retrain_and_swap(cluster, user):
+def test_train_deploy_predict_monitor_retrain_and_swap(cluster, user):
     user.pipeline("train").check(0)
     until("both pods have the first champion", lambda: api_is_ready(cluster), 900)
-    api = Api(cluster, f"http://{address_of(cluster, 'api')}", ROW)
-    first = api.version()
+    installed = Api(cluster, f"http://{address_of(cluster, 'api')}", ROW)
+    own = deployed(user, cluster)
+    assert versions(installed, own) == {"1"}
     pods = restarts(cluster)
-    with Load(api) as load:
-        simulate(user, api, "none", seed=1)
+    with Load(installed, clients=2) as load, Load(own, clients=2) as other_load:
+        simulate(user, own, "none", seed=1)
         user.pipeline("monitor").check(0)
-        simulate(user, api, "concept_change", seed=2)
+        simulate(user, own, "concept_change", seed=2)
         user.pipeline("monitor", "--quiet")  # one alarm is not believed yet
-        simulate(user, api, "concept_change", seed=3)
+        simulate(user, own, "concept_change", seed=3)
         decided = user.pipeline("monitor", "--json").check(1).json
         assert decided["window"]["decision"]["action"] == "retrain", decided["window"]["decision"]
         retrained = user.pipeline("retrain", "--json").check(0).json
         assert retrained["status"] == "promoted"
-        until("it was swapped in", lambda: {api.version() for _ in range(8)} == {"2"}, 300)
-    assert first == "1"
+        until("it was swapped in", lambda: versions(installed, own) == {"2"}, 300)
     assert retrained["version"] == "2"
-    assert load.failures == []
-    assert set(load.versions) == {"1", "2"}
+    for asked in (load, other_load):
+        assert asked.failures == []
+        assert set(asked.versions) == {"1", "2"}
     assert restarts(cluster) == pods
+    user.run("--undeploy", "--config", "configs/wine.yaml").check(0, "STOPPED")
+
+
+def versions(*apis: Api) -> set[str | None]:
+    """Ask each several times, so that all of its pods answer."""
+    return {api.version() for api in apis for _ in range(8)}
+
+
+def deployed(user: User, cluster: TestCluster) -> Api:
+    """Deploy an API of the user's own beside the one that was installed."""
+    small = "deploy.cluster.resources={cpu: 0.05, memory: 512Mi, memory_limit: 2Gi}"
+    patient = ("--set", small, "--set", "deploy.timeout=10m")
+    (server,) = user.pipeline("deploy", "--json", *patient).check(0).json["servers"]
+    ask = "from zenml.client import Client; print(Client().get_deployment('wine_api').auth_key)"
+    key = user.command(sys.executable, "-c", ask).check().out.split()[-1]
+    return Api(cluster, server["url"], ROW, key)
 
 
 def simulate(user: User, api: Api, scenario: str, *, seed: int) -> None:
@@ -103,8 +121,11 @@ def address_of(cluster: TestCluster, service: str) -> str:
 
 
 def restarts(cluster: TestCluster) -> dict[str, int]:
-    """Return how often each of the API's containers was started anew, by its pod."""
-    pods = cluster.get("pods", "evergreen", "-l", "app.kubernetes.io/name=api")
+    """Return how often each container of the two APIs was started anew, by its pod."""
+    pods = [
+        *cluster.get("pods", "evergreen", "-l", "app.kubernetes.io/name=api"),
+        *cluster.get("pods", RUNS, "-l", "zenml-deployment-name=wine_api"),
+    ]
     return {
         pod["metadata"]["name"]: pod["status"]["containerStatuses"][0]["restartCount"]
         for pod in pods

@@ -151,16 +151,14 @@ def api_is_ready(cluster: TestCluster) -> bool:
 class Api:
     """The API, as its clients ask: at the Service's address, or a port that leads there."""
 
-    def __init__(self, cluster: TestCluster, url: str, row: Mapping[str, object]) -> None:
+    def __init__(
+        self, cluster: TestCluster, url: str, row: Mapping[str, object], key: str | None = None
+    ) -> None:
         self.cluster = cluster
         self.url = url
         self.row = row
+        self.key = key or cluster.secret("client-key", "api-key")  # the installation's for callers
         self.headers = {"authorization": f"Bearer {self.key}"}
-
-    @property
-    def key(self) -> str:
-        """A key of the installation, for callers."""
-        return self.cluster.secret("client-key", "api-key")
 
     def client(self) -> httpx.Client:
         """Return a client that shows the key."""
