@@ -23,7 +23,7 @@ from evergreen.config import UseCase
 from evergreen.deployment import processes
 from evergreen.deployment.servers import api_health, last_lines
 from evergreen.deployment.values import ServerState
-from evergreen.errors import UnreachableError
+from evergreen.errors import NotServingError, UnreachableError
 from steps.deployment.docker_deployer import ContainerDeployer
 from steps.deployment.targets.base import Place
 from steps.deployment.targets.contract_api import PORT
@@ -111,7 +111,7 @@ class ContainerApi(ImageApi):
         while not (state := self.status()).serves:
             container = self._container()
             if container is None or container.status in ("exited", "dead"):
-                raise UnreachableError(f"The API's container ended. {_last_words(container)}")
+                raise NotServingError(f"The API's container ended. {_last_words(container)}")
             if time.monotonic() > deadline:
                 raise UnreachableError(
                     f"The API at {state.url} did not answer within {patience:.0f} s. "

@@ -24,7 +24,7 @@ from evergreen.config import UseCase
 from evergreen.deployment.cluster_manifest import DRAINING, GRACE, REVISION, STATE
 from evergreen.deployment.servers import Health, api_health, last_lines, read_health, swap_failure
 from evergreen.deployment.values import ServerState
-from evergreen.errors import EvergreenError, UnreachableError
+from evergreen.errors import EvergreenError, NotServingError, UnreachableError
 from stacks.cluster_answers import refusal
 from steps.announcements import announce
 from steps.deployment.cluster_deployer import CLUSTER, ClusterDeployer
@@ -172,7 +172,7 @@ class ClusterApi(ImageApi):
                     self.deployer.refresh_deployment(self.name)
                 return state
             if trouble is not None:
-                raise UnreachableError(f"The API does not come up: {trouble}")
+                raise NotServingError(f"The API does not come up: {trouble}")
             if (ready := _updated(deployment)) > most:
                 most, deadline = ready, time.monotonic() + patience
             if time.monotonic() > deadline:

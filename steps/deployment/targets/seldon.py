@@ -37,7 +37,7 @@ from evergreen.deployment.seldon_manifest import (
 from evergreen.deployment.servers import Answers, GoldenRows, ask_open_inference, ask_seldon
 from evergreen.deployment.settings import SeldonConfig
 from evergreen.deployment.values import Deployment, Release, ServerState
-from evergreen.errors import EvergreenError, InputError, UnreachableError
+from evergreen.errors import EvergreenError, InputError, NotServingError, UnreachableError
 from steps.announcements import announce
 from steps.deployment.targets.base import Place
 from steps.promotion.champion import open_registry
@@ -245,7 +245,7 @@ class SeldonServer:
             if state.serves or (state.condition == "rendered" and waited > NOTICING):
                 return state
             if state.condition == "stale":
-                raise UnreachableError(f"Seldon could not start it: {state.detail}")
+                raise NotServingError(f"Seldon could not start it: {state.detail}")
             if waited > patience:
                 raise UnreachableError(
                     f"Seldon did not serve it within {patience:.0f} s: {state.detail}"
