@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from sklearn.datasets import load_wine
 
+from evergreen.data.source_config import SklearnSource
+from evergreen.data.sources.sklearn_source import read_sklearn
 from tests.kubernetes.conftest import ZENML
 from tests.support.command_line import Finished, Home
 from tests.support.installed import (
@@ -28,7 +29,8 @@ pytestmark = pytest.mark.timeout(3600)  # it builds, pushes and pulls images
 SMALL = ("training.candidates=[logistic_regression]", "training.trials=1")
 WINDOWS = ("monitoring.window.rows=400", "monitoring.retrain.min_rows=800")
 SETTINGS = tuple(word for one in (*SMALL, *WINDOWS) for word in ("--set", one))
-ROW = {k: float(v) for k, v in load_wine(as_frame=True).data.iloc[0].items()}
+WINE = read_sklearn(SklearnSource(name="wine")).drop(columns="target")
+ROW = {name: float(value) for name, value in WINE.iloc[0].items()}
 
 
 @pytest.fixture(scope="module")
