@@ -20,6 +20,7 @@ from tests.support.installed import (
     api_is_ready,
     ensure_installed,
     images_in_registry,
+    purge,
     test_cluster,
     until,
 )
@@ -32,7 +33,9 @@ MODEL = "wine"  # what the overlay serves
 
 @pytest.fixture(scope="module")
 def cluster() -> TestCluster:
-    return test_cluster()
+    found = test_cluster()
+    purge(found)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -267,9 +270,7 @@ def test_uninstall_leaves_data_then_nothing_and_nobody_elses(installed, options)
 
 
 def test_a_namespace_of_somebody_else_is_not_touched(cluster, options):
-    names = {one["metadata"]["name"] for one in cluster.get("namespaces", "default")}
-    if NAMESPACE in names:
-        assert cluster.install(*options, "--purge", command="uninstall").returncode == 0
+    purge(cluster)
     cluster.kubectl("create", "namespace", NAMESPACE)
     try:
         for command in ("install", "uninstall"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from tests.support.installed import (
     api_is_ready,
     ensure_installed,
     images_in_registry,
+    purge,
     test_cluster,
     until,
 )
@@ -34,10 +36,12 @@ ROW = {name: float(value) for name, value in WINE.iloc[0].items()}
 
 
 @pytest.fixture(scope="module")
-def cluster() -> TestCluster:
+def cluster() -> Iterator[TestCluster]:
     found = test_cluster()
+    purge(found)
     ensure_installed(found, images_in_registry(found))
-    return found
+    yield found
+    purge(found)
 
 
 @pytest.fixture(scope="module")

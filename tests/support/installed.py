@@ -228,6 +228,14 @@ def images_in_registry(cluster: TestCluster) -> tuple[str, ...]:
     return ("--overlay", "test", "--registry", cluster.registry, "--tag", tag)
 
 
+def purge(cluster: TestCluster) -> None:
+    """Take out what another module installed, with its data."""
+    names = {one["metadata"]["name"] for one in cluster.get("namespaces", "default")}
+    if {NAMESPACE, RUNS} & names:
+        done = cluster.install("--overlay", "test", "--purge", command="uninstall")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def ensure_installed(cluster: TestCluster, options: tuple[str, ...]) -> None:
     """Install, unless a test before this one did, and left it."""
     names = {one["metadata"]["name"] for one in cluster.get("namespaces", "default")}
