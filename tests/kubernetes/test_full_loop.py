@@ -78,7 +78,7 @@ class User(Home):
 def test_train_deploy_predict_monitor_retrain_and_swap(cluster, user):
     user.pipeline("train").check(0)
     until("both pods have the first champion", lambda: api_is_ready(cluster), 900)
-    installed = Api(cluster, f"http://{address_of(cluster, 'api')}", ROW)
+    installed = Api(cluster, cluster.address("api"), ROW)
     own = deployed(user, cluster)
     assert versions(installed, own) == {"1"}
     pods = restarts(cluster)
@@ -120,11 +120,6 @@ def deployed(user: User, cluster: TestCluster) -> Api:
 def simulate(user: User, api: Api, scenario: str, *, seed: int) -> None:
     words = ("--rows", "400", "--seed", str(seed), "--url", api.url)
     user.run("--simulate", scenario, *words, EVERGREEN_API_KEY=api.key).check(0)
-
-
-def address_of(cluster: TestCluster, service: str) -> str:
-    (found,) = (one for one in cluster.get("services") if one["metadata"]["name"] == service)
-    return f"{found['spec']['clusterIP']}:{found['spec']['ports'][0]['port']}"
 
 
 def restarts(cluster: TestCluster) -> dict[str, int]:

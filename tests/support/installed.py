@@ -11,8 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +21,6 @@ import yaml
 
 from tests.support.containers import build, podman
 from tests.support.manifests import require_kubectl
-from tests.support.postgres import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 STARTER = ROOT / "tests" / "cluster" / "cluster.sh"
@@ -79,23 +77,10 @@ class TestCluster:
             timeout=1500,
         )
 
-    @contextmanager
-    def forwarded(self, service: str, port: int) -> Iterator[str]:
-        """Forward a free port of this machine to a service."""
-        local = free_port()
-        process = subprocess.Popen(
-            ["kubectl", "port-forward", "-n", NAMESPACE, f"service/{service}", f"{local}:{port}"],
-            env={**os.environ, **self.environment},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            assert "Forwarding" in process.stdout.readline()
-            yield f"http://127.0.0.1:{local}"
-        finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
+    def address(self, service: str) -> str:
+        """Return where a service answers, which a node of the cluster reaches."""
+        (found,) = (one for one in self.get("services") if one["metadata"]["name"] == service)
+        return f"http://{found['spec']['clusterIP']}:{found['spec']['ports'][0]['port']}"
 
     @cached_property
     def server(self) -> tuple[str, str]:
