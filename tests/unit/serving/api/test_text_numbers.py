@@ -32,8 +32,8 @@ def test_what_is_read_is_what_pandas_reads(texts):
     expected = as_number(pd.Series(texts, dtype=object)).to_numpy()
     for row, text in enumerate(texts):
         if row not in refused:
-            # pandas does not round all digits rightly: the last one may differ.
-            assert np.isclose(found[row], expected[row], 1e-14, 0, equal_nan=True), text
+            # pandas drops digits: after the point it counts leading zeros as such.
+            assert np.isclose(found[row], expected[row], 1e-12, 0, equal_nan=True), text
     for row, text in enumerate(texts):
         alone = Findings()
         single = FIELD.from_text([text], alone)
