@@ -114,7 +114,9 @@ def training_key(data_fingerprint: str, use_case: UseCase, code: str | None = No
         "contract": told["contract"],
         "split": told["split"],
         "features": told["features"],
-        "training": {key: training[key] for key in training if key not in ("jobs", "spread")},
+        "training": {
+            key: training[key] for key in training if key not in ("jobs", "spread", "dask")
+        },
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

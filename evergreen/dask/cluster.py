@@ -1,0 +1,138 @@
+"""A client of a Dask cluster: one of this machine's own while it is needed, or one that runs.
+
+A cluster of one's own speaks TLS with keys made for it alone: whoever reaches a scheduler can run
+code on it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from evergreen.dask.fitness import require_fitting
+from evergreen.dask.settings import DaskConfig
+from evergreen.data.size import memory_limit
+from evergreen.errors import InputError, UnreachableError
+from evergreen.paths import Home
+from evergreen.resources import memory_in_bytes
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+CONNECT_SECONDS: Final = 15  # for a scheduler to answer
+START_SECONDS: Final = 120  # for workers to be there
+
+
+@contextmanager
+def connected(config: DaskConfig) -> Iterator[Client]:
+    """Yield a client of the cluster, with at least one worker; the workers suit this process.
+
+    A cluster that was started for it ends with the block.
+
+    Raises
+    ------
+    InputError
+        If a worker's Python, libraries or Evergreen are others than here, or a worker does not see
+        the files of this process.
+    UnreachableError
+        If the scheduler does not answer, has no workers, or processes cannot be started.
+    """
+    with ExitStack() as stack:
+        if config.scheduler is None:
+            client = stack.enter_context(_own_cluster(config))
+        else:
+            client = stack.enter_context(_client_of(config.scheduler))
+        _await_workers(client, config)
+        if config.scheduler is not None:
+            require_fitting(client)
+        yield client
+
+
+def require_cluster(config: DaskConfig) -> None:
+    """Raise what `connected` would, where the cluster is there already.
+
+    For the beginning of a run, whose work would otherwise be in vain.
+    """
+    if config.scheduler is not None:
+        with connected(config):
+            pass
+
+
+def _await_workers(client: Client, config: DaskConfig) -> None:
+    """Wait until one worker is there, or all of a cluster of one's own."""
+    wanted = config.workers or 1
+    try:
+        client.wait_for_workers(wanted, timeout=START_SECONDS)
+    except TimeoutError as error:
+        if config.scheduler is None:
+            raise UnreachableError(
+                f"Of {wanted} Dask workers on this machine {len(workers_of(client))} have started "
+                f"within {START_SECONDS} s; lower training.dask.workers, or free memory"
+            ) from error
+        raise UnreachableError(
+            f"The Dask scheduler {config.scheduler} has no workers; start some: "
+            f"dask worker {config.scheduler}"
+        ) from error
+
+
+def workers_of(client: Client) -> list[str]:
+    """Return the addresses of the workers that are there now, in the order of their names."""
+    found = client.sync(client.scheduler.identity)["workers"]
+    return sorted(found, key=lambda address: (str(found[address]["name"]), address))
+
+
+@contextmanager
+def _own_cluster(config: DaskConfig) -> Iterator[Client]:
+    import dask
+    import joblib
+    from distributed import Client, LocalCluster
+
+    workers = config.workers or 1
+    memory = memory_limit() // workers
+    if config.memory is not None:
+        memory = int(memory_in_bytes(config.memory))
+    with ExitStack() as stack:
+        try:
+            scratch = Home.locate().scratch
+            scratch.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(tempfile.TemporaryDirectory(dir=scratch, prefix="dask-"))
+            # What a lost worker did is not tried on the others: whoever asked for it begins anew.
+            stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 0}))
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=max(1, joblib.cpu_count() // workers),
+                memory_limit=memory,
+                host="127.0.0.1",
+                security=True,
+                dashboard_address=None,
+                local_directory=folder,
+            )
+            client = stack.enter_context(Client(stack.enter_context(cluster)))
+        except (OSError, RuntimeError) as error:
+            raise UnreachableError(
+                f"Dask workers cannot be started on this machine: {error}; "
+                "lower training.dask.workers, or free memory and processes"
+            ) from error
+        yield client
+
+
+@contextmanager
+def _client_of(address: str) -> Iterator[Client]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS)
+    except (OSError, RuntimeError) as error:  # a timeout is an OSError
+        raise UnreachableError(
+            f"The Dask scheduler {address} does not answer: {error}. See that it runs, with the "
+            "versions of requirements.txt, and that training.dask.scheduler is its address"
+        ) from error
+    except TypeError as error:  # Dask's words for it speak of its inner arguments
+        raise InputError(
+            f"training.dask.scheduler is {address}, but Dask has no certificates to speak TLS "
+            "with; name them by DASK_DISTRIBUTED__COMM__TLS__CA_FILE and its neighbours"
+        ) from error
+    with client:
+        yield client
