@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from drift_data import BLOCK, LABELS, Rows, contract, draw
 
 from evergreen.config import EncodeConfig, FeaturesConfig, UseCase
+from evergreen.costs import peak_memory
 from evergreen.data.conform import conform, model_frame, target_values
 from evergreen.features import build_features
 from evergreen.monitoring.monitor import conclude, observe
@@ -149,15 +151,8 @@ def judge(path: Path, bundle: Path, home: Path) -> dict[str, object]:
         "reason": found.decision.reasons[0],
         "wall": time.perf_counter() - wall,
         "cpu": time.process_time() - cpu,
-        "peak": peak_megabytes(),
+        "peak": (peak_memory() or math.nan) / 2**20,
     }
-
-
-def peak_megabytes() -> float:
-    """Return the most resident memory of this program; `getrusage` counts who started it, too."""
-    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
-    kilobytes = next(line.split()[1] for line in lines if line.startswith("VmHWM:"))
-    return int(kilobytes) / 1024
 
 
 def large_table(sizes: list[int], folder: Path | None) -> str:

@@ -46,7 +46,10 @@ class Meter:
 
 
 def peak_memory() -> int | None:
-    """Return the most memory that this process has had so far, in bytes; None if unknown."""
+    """Return the most memory that this process has had so far, in bytes; None if unknown.
+
+    `getrusage` would count who started it, too.
+    """
     try:
         lines = _STATUS.read_text().splitlines()
     except OSError:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from contextlib import ExitStack
 
 from evergreen.config import NAME
 from evergreen.errors import ExitCode, InputError
-from evergreen.paths import Home
 from evergreen.promotion.registration import Registration
 from evergreen.provenance import current_user
-from evergreen.terminal import redirected_output, show_decision
+from evergreen.terminal import show_decision
 from pipelines import session
 from pipelines.decision_session import open_registry
 
@@ -30,15 +28,7 @@ def decide(options: argparse.Namespace) -> int:
         If a training of the same use case is under way, or the registry does not answer.
     """
     name = valid_name(options.approve or options.reject)
-    home = Home.locate()
-    session.prepare_environment()
-    session.prepare_home(home)
-    with ExitStack() as stack:
-        stack.enter_context(session.exclusive(home, name))
-        log = None if options.verbose else home.logs / "decisions.log"
-        out, _ = stack.enter_context(redirected_output(log))
-        session.start_zenml()
-        session.ensure_stack(options.stack)
+    with session.at_hand(options, lock=name) as (home, out, _):
         registry = open_registry(home)
         notes = registry.reconcile(name)
         if options.approve:

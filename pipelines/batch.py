@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from zenml import pipeline
-from zenml.enums import ExecutionMode
 
 from evergreen.config import UseCase
+from pipelines.pipeline_options import OPTIONS
 from pipelines.placement import Placement, partition_steps
 from steps.batch.scoring import find_model, join_partitions, score_partition, score_table
 
 
-@pipeline(
-    name="batch",
-    enable_step_logs=False,
-    enable_pipeline_logs=False,
-    enable_heartbeat=False,
-    execution_mode=ExecutionMode.FAIL_FAST,
-)
+@pipeline(name="batch", **OPTIONS)
 def batch(use_case: UseCase) -> None:
     """Score a whole table."""
     at = Placement(use_case)

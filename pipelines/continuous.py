@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from zenml import pipeline
-from zenml.enums import ExecutionMode
 
 from evergreen.config import UseCase
 from evergreen.deployment.values import ServingCheck
@@ -15,6 +14,7 @@ from evergreen.monitoring.turns import (
     why_back,
 )
 from pipelines.monitor import judge_newest_window
+from pipelines.pipeline_options import OPTIONS
 from pipelines.placement import Placement
 from steps.deployment.serving_check import verify_serving
 from steps.monitoring.turn import (
@@ -26,14 +26,7 @@ from steps.monitoring.turn import (
 )
 
 
-@pipeline(
-    name="continuous",
-    dynamic=True,
-    enable_step_logs=False,
-    enable_pipeline_logs=False,
-    enable_heartbeat=False,
-    execution_mode=ExecutionMode.FAIL_FAST,
-)
+@pipeline(name="continuous", dynamic=True, **OPTIONS)
 def continuous(use_case: UseCase, command: str) -> None:
     """Guard, take up what was left or judge the newest window, and do what that asks for."""
     guarded = guard_promotion(use_case)

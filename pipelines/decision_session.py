@@ -14,7 +14,6 @@ from evergreen.errors import InputError
 from evergreen.paths import Home
 from evergreen.promotion.promotion_log import PromotionLog
 from evergreen.promotion.registry import Registry
-from evergreen.terminal import redirected_output
 from evergreen.use_case import load_use_case
 from pipelines import session
 
@@ -43,13 +42,7 @@ def deciding(options: argparse.Namespace) -> Iterator[DecisionSession]:
         If the state folder cannot be written, or the registry does not answer.
     """
     use_case = load_use_case(Path(options.config), options.overrides)
-    home = Home.locate()
-    session.prepare_environment()
-    session.prepare_home(home)
-    log = None if options.verbose else home.logs / "decisions.log"
-    with redirected_output(log) as (out, _):
-        session.start_zenml()
-        session.ensure_stack(options.stack)
+    with session.at_hand(options) as (home, out, _):
         yield DecisionSession(use_case, home, open_registry(home), out)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from zenml import pipeline
-from zenml.enums import ExecutionMode
 
 from evergreen.config import UseCase
+from pipelines.pipeline_options import OPTIONS
 from pipelines.placement import Placement
 from steps.deployment.champion import resolve_champion, verify_bundle
 from steps.deployment.record import record_deployment
@@ -13,13 +13,7 @@ from steps.deployment.rollout import deploy_everywhere
 from steps.deployment.verification import smoke_test
 
 
-@pipeline(
-    name="deploy",
-    enable_step_logs=False,
-    enable_pipeline_logs=False,
-    enable_heartbeat=False,
-    execution_mode=ExecutionMode.FAIL_FAST,
-)
+@pipeline(name="deploy", **OPTIONS)
 def deploy(use_case: UseCase) -> None:
     """Bring the champion of one use case to every serving component of the active stack."""
     at = Placement(use_case)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from evergreen.deployment.display import show_deployment, show_removal, show_sta
 from evergreen.deployment.outcome import DeploymentOutcome, ModelStatus, Removal
 from evergreen.errors import ExitCode, InputError, RefusedError
 from evergreen.paths import Home
-from evergreen.terminal import LiveView, redirected_output, show_training
+from evergreen.terminal import LiveView, show_training
 from evergreen.use_case import load_use_case
 from pipelines import session
 from pipelines.alerting import telling
@@ -103,15 +102,7 @@ def execute(use_case: UseCase, view: LiveView, run_name: str) -> tuple[Deploymen
 def run_undeploy(options: argparse.Namespace) -> int:
     """Stop what was deployed of one use case."""
     use_case = load_use_case(Path(options.config), options.overrides)
-    home = Home.locate()
-    session.prepare_environment()
-    session.prepare_home(home)
-    log = None if options.verbose else home.logs / "decisions.log"
-    with ExitStack() as stack:
-        stack.enter_context(session.exclusive(home, use_case.name))
-        out, _ = stack.enter_context(redirected_output(log))
-        session.start_zenml()
-        session.ensure_stack(options.stack)
+    with session.at_hand(options, lock=use_case.name) as (_, out, _):
         removal = remove(use_case.name)
         if options.json:
             out.write(removal.model_dump_json(indent=2) + "\n")
@@ -148,13 +139,7 @@ def remove(name: str) -> Removal:
 
 def run_status(options: argparse.Namespace) -> int:
     """Show what serves where: every model of the registry, and everything that was deployed."""
-    home = Home.locate()
-    session.prepare_environment()
-    session.prepare_home(home)
-    log = None if options.verbose else home.logs / "decisions.log"
-    with redirected_output(log) as (out, _):
-        session.start_zenml()
-        stack_name = session.ensure_stack(options.stack)
+    with session.at_hand(options) as (home, out, stack_name):
         models = look(home)
         if options.json:
             content = [model.model_dump(mode="json") for model in models]

@@ -12,7 +12,6 @@ from sqlalchemy import make_url
 from evergreen.errors import ExitCode
 from evergreen.paths import Home
 from evergreen.promotion.promotion_log import Entry, PromotionLog
-from evergreen.terminal import redirected_output
 from evergreen.terminal_decisions import show_history
 from evergreen.use_case import load_use_case
 from pipelines import session
@@ -29,12 +28,7 @@ def run_history(options: argparse.Namespace) -> int:
         If the promotion log cannot be read.
     """
     name = load_use_case(Path(options.config), options.overrides).name
-    home = Home.locate()
-    session.prepare_environment()
-    session.prepare_home(home)
-    with redirected_output(None if options.verbose else home.logs / "decisions.log") as (out, _):
-        session.start_zenml()
-        session.ensure_stack(options.stack)  # which knows the database
+    with session.at_hand(options) as (home, out, _):
         entries = read_history(home, name)
         if options.json:
             decisions = [as_content(entry) for entry in entries]

@@ -12,19 +12,13 @@ from importlib import import_module
 from typing import Any, Final
 
 from zenml import pipeline
-from zenml.enums import ExecutionMode
 from zenml.pipelines.pipeline_definition import Pipeline
 
 from evergreen.config import UseCase
 from evergreen.monitoring.turns import RetrainRequest
+from pipelines.pipeline_options import OPTIONS
 
-_OPTIONS: Final[dict[str, Any]] = {
-    "dynamic": True,
-    "enable_step_logs": False,
-    "enable_pipeline_logs": False,
-    "enable_heartbeat": False,
-    "execution_mode": ExecutionMode.FAIL_FAST,
-}
+_OPTIONS: Final[dict[str, Any]] = {"dynamic": True, **OPTIONS}
 
 
 @pipeline(name="train", **_OPTIONS)

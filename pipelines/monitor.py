@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from zenml import pipeline
-from zenml.enums import ExecutionMode
 
 from evergreen.config import UseCase
+from pipelines.pipeline_options import OPTIONS
 from pipelines.placement import Placement, part_steps
 from steps.monitoring.window import (
     count_part,
@@ -19,13 +19,7 @@ from steps.monitoring.window import (
 )
 
 
-@pipeline(
-    name="monitor",
-    enable_step_logs=False,
-    enable_pipeline_logs=False,
-    enable_heartbeat=False,
-    execution_mode=ExecutionMode.FAIL_FAST,
-)
+@pipeline(name="monitor", **OPTIONS)
 def monitor(use_case: UseCase, seconds: float | None = None) -> None:
     """Judge the newest window of one use case, and say what is to be done."""
     judge_newest_window(use_case, seconds)

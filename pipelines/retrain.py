@@ -5,23 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from zenml import pipeline
-from zenml.enums import ExecutionMode
 
 from evergreen.config import UseCase
 from evergreen.monitoring.turns import RetrainRequest
+from pipelines.pipeline_options import OPTIONS
 from pipelines.placement import Placement
 from pipelines.train import make_challenger
 from steps.data.tables import check_quality
 from steps.monitoring.retraining import select_training_rows, split_by_recency
 
 
-@pipeline(
-    name="retrain",
-    enable_step_logs=False,
-    enable_pipeline_logs=False,
-    enable_heartbeat=False,
-    execution_mode=ExecutionMode.FAIL_FAST,
-)
+@pipeline(name="retrain", **OPTIONS)
 def retrain(use_case: UseCase, request: RetrainRequest, command: str) -> None:
     """Train on what came true lately; judge on the newest of it, against the champion."""
     learn_anew(use_case, request, command)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,6 +75,37 @@ def running(
         out, err = stack.enter_context(redirected_output(None if options.verbose else log))
         view = LiveView(err, enabled=not (options.quiet or options.json or options.verbose))
         yield Session(home, name, log, out, view, started)
+
+
+@contextmanager
+def at_hand(
+    options: argparse.Namespace, lock: str | None = None
+) -> Iterator[tuple[Home, TextIO, str]]:
+    """Prepare the state folder and ZenML for a command that runs no pipeline.
+
+    What libraries print goes to the log of decisions. A lock, of a use case, is held to the end.
+
+    Yields
+    ------
+    The state folder, the real standard output, and the name of the stack.
+
+    Raises
+    ------
+    InputError
+        As `ensure_stack` does.
+    UnreachableError
+        If the state folder cannot be written to, or a run holds the lock.
+    """
+    home = Home.locate()
+    prepare_environment()
+    prepare_home(home)
+    log = None if options.verbose else home.logs / "decisions.log"
+    with (
+        exclusive(home, lock) if lock is not None else nullcontext(),
+        redirected_output(log) as (out, _),
+    ):
+        start_zenml()
+        yield home, out, ensure_stack(options.stack)  # which knows the database
 
 
 def prepare_environment() -> None:

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from zenml import pipeline
-from zenml.enums import ExecutionMode
 
 from evergreen.config import UseCase
 from evergreen.training.search import alone
+from pipelines.pipeline_options import OPTIONS
 from pipelines.placement import Placement, candidate_step, spreads
 from steps.data.tables import check_quality, define_contract, load_table, split_table
 from steps.promotion.champion import find_champion
@@ -24,13 +24,7 @@ from steps.training.candidates import (
 from steps.training.evaluation import evaluate_on_holdout, judge_challenger
 
 
-@pipeline(
-    name="train",
-    enable_step_logs=False,
-    enable_pipeline_logs=False,
-    enable_heartbeat=False,
-    execution_mode=ExecutionMode.FAIL_FAST,
-)
+@pipeline(name="train", **OPTIONS)
 def train(use_case: UseCase, command: str) -> None:
     """Train, evaluate, judge and register a challenger for one use case."""
     today = str(datetime.now(UTC).date()) if use_case.data.expires_after else None

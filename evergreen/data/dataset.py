@@ -339,21 +339,29 @@ def _to_arrow(frame: pd.DataFrame) -> pa.Table:
 
 
 @contextmanager
-def appearing_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary file beside ``path`` that takes its place when the block succeeds."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+def keeping(path: Path) -> Iterator[None]:
+    """Raise `UnreachableError` where the file system does not take what goes to ``path``."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        yield
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise UnreachableError(
             f"Cannot write {path}: {reason}. Nothing was kept of it; free some space, or move the "
             "state folder with EVERGREEN_HOME"
         ) from error
+
+
+@contextmanager
+def appearing_whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary file beside ``path`` that takes its place when the block succeeds."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        with keeping(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            temporary.replace(path)
     finally:
         with suppress(OSError):  # the folder itself may not exist
             temporary.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evergreen.data.dataset import Dataset, piece_rows
+from evergreen.data.dataset import Dataset, keeping, piece_rows
 from evergreen.data.dataset_writer import MOMENT, NUMBER, StoredColumn, writing
 from evergreen.data.engine import Engine
 from evergreen.data.source_config import CsvSource, Source
@@ -93,7 +93,7 @@ def ingest(
     environ = os.environ if environ is None else environ
     place = describe_source(source)
     with ExitStack() as stack:
-        frames, names, settled = _twice(source, environ, stack, backoff)
+        frames, names, settled = _twice(source, path, environ, stack, backoff)
         layout = _layout(frames, names, settled)
         texts = [name for name, stored in layout.items() if stored == _PLAIN_TEXT]
         with writing(path, layout, place, engine) as written:
@@ -106,7 +106,7 @@ def ingest(
 
 
 def _twice(
-    source: Source, environ: Mapping[str, str], stack: ExitStack, backoff: float
+    source: Source, path: Path, environ: Mapping[str, str], stack: ExitStack, backoff: float
 ) -> tuple[Frames, list[str], dict[str, StoredColumn]]:
     """Return what yields a table's pieces as often as it is called, its columns, known types."""
     if isinstance(source, CsvSource):
@@ -119,7 +119,7 @@ def _twice(
     stack.callback(stream.close)
     names = list(stream.names)
     if not stream.proven:
-        return _kept(stream, names, stack), names, {}
+        return _kept(stream, names, path, stack), names, {}
 
     def again(left_out: Collection[str], texts: Collection[str]) -> Iterator[pd.DataFrame]:
         wanted = [name for name in names if name not in left_out]
@@ -135,14 +135,17 @@ def _twice(
     return again, names, settled
 
 
-def _kept(stream: TableStream, names: list[str], stack: ExitStack) -> Frames:
-    """Keep the pieces of a stream that gives them once in files, until the stack is closed."""
-    folder = Path(tempfile.mkdtemp(prefix="evergreen-pieces-"))
+def _kept(stream: TableStream, names: list[str], path: Path, stack: ExitStack) -> Frames:
+    """Keep the pieces of a stream that gives them once beside ``path``, until the stack closes."""
+    with keeping(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     files = []
     for number, piece in enumerate(evenly(stream.read(names, 0), piece_rows(len(names)))):
         files.append(folder / f"{number}.parquet")
-        pq.write_table(piece, files[-1], compression="zstd")
+        with keeping(path):
+            pq.write_table(piece, files[-1], compression="zstd")
 
     def again(left_out: Collection[str], texts: Collection[str]) -> Iterator[pd.DataFrame]:
         for file in files:

@@ -16,9 +16,9 @@ from evergreen.deployment.settings import ClusterConfig
 Resource = dict[str, Any]
 Offers = Callable[[str, str], bool]  # whether the cluster has a kind in an API version
 
-HOME: Final = "/var/lib/evergreen"  # of the image
+HOME: Final = "/var/lib/evergreen"  # of every image
 STATE: Final = f"{HOME}/state"
-USER: Final = 10001  # of the image
+USER: Final = 10001  # of every image
 DRAINING: Final = 20  # seconds that requests under way get at the end
 LEAVING: Final = 5  # seconds until no node sends new connections to a pod that goes
 GRACE: Final = LEAVING + DRAINING + 20  # the prediction log and ZenML's own end get the rest

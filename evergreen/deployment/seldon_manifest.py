@@ -12,13 +12,12 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
+from evergreen.deployment.cluster_manifest import HOME, USER
 from evergreen.serving.settings import ServingConfig
 from evergreen.values import Value
 
 PORT: Final = 9000  # Seldon's first port for a component
 PORTS: Final = {"v2": {"http": PORT}, "seldon": {"http": PORT, "grpc": 9500, "metrics": 6000}}
-HOME: Final = "/var/lib/evergreen"
-USER: Final = 10001  # of both images
 _LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"  # RFC 1123
 Name = Annotated[str, Field(pattern=_LABEL, max_length=40)]
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[KMGT]i?)?$")]

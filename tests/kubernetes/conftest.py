@@ -10,10 +10,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
 from evergreen.paths import DATABASE_VARIABLE
 from tests.support.command_line import ROOT, Home
@@ -25,6 +26,8 @@ from tests.support.zenml_server import running_zenml
 NEEDED = ("KUBECONFIG", "TEST_CLUSTER_CONTEXT", "TEST_CLUSTER_REGISTRY", "TEST_CLUSTER_HOST_IP")
 NAMESPACE = os.environ.get("TEST_CLUSTER_NAMESPACE", "evergreen-pipelines")
 ZENML = str(Path(sys.executable).with_name("zenml"))
+IRIS = ("--config", "configs/iris.yaml")
+QUICK = ("--set", "training.candidates=[logistic_regression]", "--set", "training.trials=1")
 
 
 @pytest.fixture(scope="session")
@@ -102,6 +105,26 @@ class ClusterHome(Home):
             if name.startswith(("ZENML_", "AWS_DEFAULT"))
         }
         return super().environment(**{**known, **extra})
+
+
+def stack_of_steps_here(
+    home: ClusterHome, folder: Path, name: str, *, without: Sequence[str] = (), **known: str
+) -> str:
+    """Give a home a stack like the cluster's whose steps run in the client's process; return it.
+
+    Trainings are quick there. ``known`` are more variables that the stack's file asks for.
+    """
+    stack = yaml.safe_load((ROOT / "stacks" / "kubernetes.yaml").read_text("utf-8"))
+    stack["name"] = name
+    stack["components"]["orchestrator"] = {"name": "here", "flavor": "local"}
+    for kind in without:
+        del stack["components"][kind]
+    del stack["environment"]["EVERGREEN_HOME"]
+    file = folder / f"{name}.yaml"
+    file.write_text(yaml.safe_dump(stack), "utf-8")
+    apply = (sys.executable, "-m", "stacks", "apply", str(file), "--unchecked")
+    home.command(*apply, **{**home.servers, **known}).check()  # type: ignore[attr-defined]
+    return name
 
 
 def kubectl(*words: str, check: bool = True, stdin: str | None = None) -> str:

@@ -12,18 +12,14 @@ from pathlib import Path
 import httpx
 import pytest
 import sqlalchemy as sa
-from ruamel.yaml import YAML
 
 from evergreen.paths import DATABASE_VARIABLE
 from evergreen.serving.log_tables import PREDICTIONS, SMOKE_TEST
-from tests.kubernetes.conftest import NAMESPACE, kubectl
-from tests.support.command_line import ROOT
+from tests.kubernetes.conftest import IRIS, NAMESPACE, QUICK, kubectl, stack_of_steps_here
 from tests.support.swaps import Answers, asking
 
 pytestmark = pytest.mark.timeout(3600)
 
-IRIS = ("--config", "configs/iris.yaml")
-QUICK = ("--set", "training.candidates=[logistic_regression]", "--set", "training.trials=1")
 SMALL = "--set=deploy.cluster.resources={cpu: 0.05, memory: 512Mi, memory_limit: 2Gi}"
 PATIENT = "--set=deploy.timeout=10m"
 OURS = "deployments,services,horizontalpodautoscalers,poddisruptionbudgets,secrets,pods"
@@ -32,16 +28,7 @@ OURS = "deployments,services,horizontalpodautoscalers,poddisruptionbudgets,secre
 @pytest.fixture(scope="module")
 def here(cluster_home, tmp_path_factory) -> str:
     """A stack like the cluster's whose steps run in the client's process: trainings are quick."""
-    yaml = YAML()
-    stack = yaml.load((ROOT / "stacks" / "kubernetes.yaml").read_text("utf-8"))
-    stack["name"] = "here"
-    stack["components"]["orchestrator"] = {"name": "here", "flavor": "local"}
-    del stack["environment"]["EVERGREEN_HOME"]
-    file = tmp_path_factory.mktemp("stack") / "here.yaml"
-    yaml.dump(stack, file)
-    apply = (sys.executable, "-m", "stacks", "apply", str(file), "--unchecked")
-    cluster_home.command(*apply, **cluster_home.servers).check()
-    return "here"
+    return stack_of_steps_here(cluster_home, tmp_path_factory.mktemp("stack"), "here")
 
 
 @pytest.fixture(scope="module")

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 
 import pytest
 import yaml
 
-from tests.kubernetes.conftest import NAMESPACE, kubectl
+from tests.kubernetes.conftest import IRIS, NAMESPACE, QUICK, kubectl, stack_of_steps_here
 from tests.support.command_line import ROOT
 from tests.support.installed import images_in_registry, test_cluster, until
 
 pytestmark = pytest.mark.timeout(3600)
 
 DEFINITION = ROOT / "tests" / "kubernetes" / "seldon_definition.yaml"
-IRIS = ("--config", "configs/iris.yaml")
-QUICK = ("--set", "training.candidates=[logistic_regression]", "--set", "training.trials=1")
 ASK = """
 import json, urllib.request
 print(json.load(urllib.request.urlopen("http://127.0.0.1:9000/v2/models/iris"))["versions"])
@@ -34,19 +31,13 @@ def image(host_ip) -> str:
 @pytest.fixture(scope="module")
 def stack(cluster_home, tmp_path_factory) -> str:
     """The cluster's stack with Seldon alone to deploy to; its steps run in the client's process."""
-    chosen = yaml.safe_load((ROOT / "stacks" / "kubernetes.yaml").read_text("utf-8"))
-    chosen["name"] = "seldon"
-    chosen["components"]["orchestrator"] = {"name": "here", "flavor": "local"}
-    del chosen["components"]["deployer"], chosen["environment"]["EVERGREEN_HOME"]
-    file = tmp_path_factory.mktemp("stack") / "seldon.yaml"
-    file.write_text(yaml.safe_dump(chosen))
-    apply = (sys.executable, "-m", "stacks", "apply", str(file), "--unchecked")
+    folder = tmp_path_factory.mktemp("stack")
     # No ingress leads to the pods: their version is asked for inside.
-    known = {**cluster_home.servers, "SELDON_URL": "http://127.0.0.1:9"}
-    cluster_home.command(*apply, **known).check()
-    train = ("--pipeline", "train", "--stack", "seldon", *IRIS, *QUICK)
+    known = {"SELDON_URL": "http://127.0.0.1:9"}
+    name = stack_of_steps_here(cluster_home, folder, "seldon", without=["deployer"], **known)
+    train = ("--pipeline", "train", "--stack", name, *IRIS, *QUICK)
     cluster_home.run(*train, timeout=1800).check(0)
-    return "seldon"
+    return name
 
 
 @pytest.fixture

@@ -18,16 +18,15 @@ from functools import cached_property
 from pathlib import Path
 
 import httpx
-import pytest
 import yaml
 
 from tests.support.containers import build, podman
+from tests.support.manifests import require_kubectl
 from tests.support.postgres import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 STARTER = ROOT / "tests" / "cluster" / "cluster.sh"
 NAMESPACE, RUNS = "evergreen", "evergreen-runs"
-KUBECTL = 27  # 1.27, which `make cluster-install` asks for
 PATIENCE = 300.0  # seconds, on a busy machine
 
 
@@ -126,10 +125,7 @@ def test_cluster() -> TestCluster:
     cluster = TestCluster(dict(re.findall(r"(\w+)=(\S+)", said)))
     if cluster.kubectl("get", "--raw", "/readyz", check=False).returncode:
         raise RuntimeError("These tests need a cluster: tests/cluster/cluster.sh up")
-    known = json.loads(cluster.kubectl("version", "--client", "-o", "json").stdout)
-    minor = int(re.match(r"\d+", known["clientVersion"]["minor"])[0])
-    if minor < KUBECTL:
-        pytest.skip(f"kubectl 1.{minor} is too old to install with: 1.{KUBECTL} is needed")
+    require_kubectl()
     return cluster
 
 

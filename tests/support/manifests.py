@@ -17,7 +17,7 @@ KUBERNETES = ROOT / "deploy" / "kubernetes"
 def require_kubectl() -> None:
     """Skip where there is no kubectl, or an old one."""
     if minor_version() < 27:
-        pytest.skip("rendering deploy/kubernetes needs kubectl 1.27 or newer on the PATH")
+        pytest.skip("deploy/kubernetes needs kubectl 1.27 or newer on the PATH")
 
 
 @cache

@@ -11,6 +11,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
@@ -42,7 +43,7 @@ def read_csv(source: CsvSource, environment: Environment) -> pd.DataFrame:
     """
     path = local_path(environment.resolve(source.path, KEY))
     require_file(path)
-    try:
+    with reading(path):
         frame = parse_csv(
             opener(path),
             str(path),
@@ -51,10 +52,6 @@ def read_csv(source: CsvSource, environment: Environment) -> pd.DataFrame:
             decimal=source.decimal,
             missing=source.missing,
         )
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise _cut_short(path, error) from error
-    except OSError as error:
-        raise unreadable(path, error) from error
     return tidy(frame, str(path))
 
 
@@ -67,6 +64,25 @@ def opener(path: Path) -> OpenBytes:
         return cast(IO[bytes], gzip.open(path)) if compressed else path.open("rb")
 
     return opened
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say what is wrong where a CSV file cannot be opened, or read to its end.
+
+    Raises
+    ------
+    InputError
+        It is compressed, and damaged.
+    UnreachableError
+        The file system does not let it be read.
+    """
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path} is compressed and damaged or cut short: {error}") from error
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def csv_frames(
@@ -88,38 +104,28 @@ def csv_frames(
 
     def frames(left_out: Collection[str], texts: Collection[str]) -> Iterator[pd.DataFrame]:
         wanted = [name for name in known if name not in left_out]
-        try:
-            with open_bytes() as stream:
-                pieces = pd.read_csv(
-                    stream,
-                    usecols=wanted,
-                    dtype=dict.fromkeys(texts, str),
-                    chunksize=piece_rows(len(known)),
-                    **_options(encoding, used, names, decimal, source.missing),
-                )
-                for piece in pieces:
-                    yield tidy(piece, str(path))
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise _cut_short(path, error) from error
+        with reading(path), open_bytes() as stream:
+            pieces = pd.read_csv(
+                stream,
+                usecols=wanted,
+                dtype=dict.fromkeys(texts, str),
+                chunksize=piece_rows(len(known)),
+                **_options(encoding, used, names, decimal, source.missing),
+            )
+            for piece in pieces:
+                yield tidy(piece, str(path))
 
-    try:
+    with reading(path):
         open_bytes = opener(path)
         encoding, used, decimal, detected = _dialect(
             open_bytes, str(path), source.delimiter, source.encoding, source.decimal
         )
-        names = _require_even_lines(open_bytes, encoding, used, detected, str(path))
-    except UnicodeDecodeError as error:
-        raise dialect.wrong_encoding(str(path), encoding, error) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise _cut_short(path, error) from error
-    except OSError as error:
-        raise unreadable(path, error) from error
+        try:
+            names = _require_even_lines(open_bytes, encoding, used, detected, str(path))
+        except UnicodeDecodeError as error:
+            raise dialect.wrong_encoding(str(path), encoding, error) from error
     known = names[:-1] if names[-1].startswith("Unnamed: ") else names
     return frames, known
-
-
-def _cut_short(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path} is compressed and damaged or cut short: {error}")
 
 
 def parse_csv(

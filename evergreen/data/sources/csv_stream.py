@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -14,9 +12,9 @@ from pyarrow import csv as arrow_csv
 
 from evergreen.data.source_config import CsvSource
 from evergreen.data.sources import csv_dialect as dialect
-from evergreen.data.sources.csv_source import header_of, opener
+from evergreen.data.sources.csv_source import header_of, opener, reading
 from evergreen.data.sources.environment import Environment
-from evergreen.data.sources.files import KEY, local_path, require_file, unreadable
+from evergreen.data.sources.files import KEY, local_path, require_file
 from evergreen.data.sources.streams import TableStream, stamp, without_rows
 from evergreen.errors import InputError
 
@@ -31,7 +29,7 @@ def csv_stream(source: CsvSource, environment: Environment) -> TableStream:
     """
     path = local_path(environment.resolve(source.path, KEY))
     require_file(path)
-    try:
+    with reading(path):
         open_bytes = opener(path)
         fingerprint: dict[str, Any] = stamp([path])
         encoding, used, decimal, names = header_of(
@@ -41,13 +39,9 @@ def csv_stream(source: CsvSource, environment: Environment) -> TableStream:
             encoding=source.encoding,
             decimal=source.decimal,
         )
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path} is compressed and damaged or cut short: {error}") from error
-    except OSError as error:
-        raise unreadable(path, error) from error
 
     def read(columns: Sequence[str], start: int) -> Iterator[pa.Table]:
-        with open_bytes() as stream:
+        with reading(path), open_bytes() as stream:
             pieces = _pieces(stream, path, encoding, used, names, source.missing)
             yield from without_rows((piece.select(list(columns)) for piece in pieces), start)
 
@@ -97,10 +91,6 @@ def _pieces(
         raise InputError(f"{path} cannot be read as CSV: {_first_line(error)}") from error
     except UnicodeDecodeError as error:
         raise dialect.wrong_encoding(str(path), encoding, error) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path} is compressed and damaged or cut short: {error}") from error
-    except OSError as error:
-        raise unreadable(path, error) from error
 
 
 def _without_blanks(piece: pa.Table, delimiter: str) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tempfile
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from evergreen.data.source_config import (
     SqlSource,
 )
 from evergreen.data.sources import read_source
-from evergreen.errors import InputError
+from evergreen.errors import InputError, UnreachableError
 
 EXTERNAL = Engine(name="external", reason="the test says so")
 
@@ -93,12 +94,38 @@ def test_parquet(tmp_path):
     require_the_same(ParquetSource(type="parquet", path=f"{folder}/"), tmp_path)
 
 
-def test_sql(tmp_path):
+@pytest.fixture
+def sales(tmp_path) -> SqlSource:
     url = f"sqlite:///{tmp_path / 'shop.db'}"
     engine = sa.create_engine(url)
     odd_table().drop(columns=["single", "truth"]).to_sql("sales", engine, index=False)
     engine.dispose()
-    require_the_same(SqlSource(type="sql", url=url, table="sales"), tmp_path)
+    return SqlSource(type="sql", url=url, table="sales")
+
+
+def test_sql(sales, tmp_path):
+    require_the_same(sales, tmp_path)
+
+
+def test_what_can_be_read_once_is_kept_beside_the_table_for_a_while(sales, tmp_path, monkeypatch):
+    places = []
+
+    def mkdtemp(**settings) -> str:
+        places.append(settings["dir"])
+        return made(**settings)
+
+    made = tempfile.mkdtemp
+    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    path = tmp_path / "state" / "table.parquet"
+    ingest(sales, path, EXTERNAL)
+    assert places == [path.parent]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_pieces_that_cannot_be_kept_are_told(sales, tmp_path):
+    (tmp_path / "state").write_text("a file where the folder should be")
+    with pytest.raises(UnreachableError, match=r"Cannot write .*table.parquet"):
+        ingest(sales, tmp_path / "state" / "table.parquet", EXTERNAL)
 
 
 def test_a_library(tmp_path):

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from evergreen.data.source_config import CsvSource
 from evergreen.data.sources import read_source
-from evergreen.errors import InputError
+from evergreen.data.sources.csv_source import csv_frames
+from evergreen.data.sources.environment import Environment
+from evergreen.errors import InputError, UnreachableError
 
 PLAIN = "a,b,c\n1,x,0.5\n2,y,1.5\n"
 
@@ -89,6 +91,16 @@ def test_a_damaged_archive_is_named(tmp_path):
     whole = gzip.compress(("a,b\n" + "1,2\n" * 10_000).encode())
     with pytest.raises(InputError, match=r"table.csv.gz is compressed and damaged or cut short"):
         _read(tmp_path / "table.csv.gz", whole[: len(whole) // 2])
+
+
+def test_a_file_that_goes_away_before_it_is_gone_through_again_is_named(path):
+    path.write_text(PLAIN)
+    frames, names = csv_frames(CsvSource(path=str(path)), Environment({}), lambda columns: 1)
+    assert names == ["a", "b", "c"]
+    assert sum(len(frame) for frame in frames((), ())) == 2
+    path.unlink()
+    with pytest.raises(UnreachableError, match=r"cannot read .*table.csv"):
+        next(frames((), ()))
 
 
 def test_quoted_fields_hold_delimiters_quotes_and_line_breaks(path):
