@@ -38,6 +38,7 @@ MODELLING_LIBRARIES = (
 
 # What decides a model; the rest of the core judges, shows or serves it.
 TRAINING_CODE = ("config.py", "data", "expressions", "features", "training")
+_SHARING = ("jobs", "spread", "dask")  # who does the work of a training
 
 
 class Environment(Value):

@@ -39,8 +39,10 @@ def require_fitting(client: Client) -> None:
 
 
 def _require_versions(who: str, there: dict[str, Any], here: dict[str, Any]) -> None:
-    pairs = {"Python": (_minor(there["python"]), _minor(here["python"]))}
-    pairs |= {name: (there.get(name), here.get(name)) for name in PACKAGES}
+    pairs: dict[str, tuple[Any, Any]] = {
+        "Python": (_minor(there["python"]), _minor(here["python"])),
+        **{name: (there.get(name), here.get(name)) for name in PACKAGES},
+    }
     others = [
         f"{name} {theirs or 'not at all'} instead of {ours or 'none'}"
         for name, (theirs, ours) in pairs.items()

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,9 +131,9 @@ def _persistently(recipe: Recipe, params: dict[str, Any], rounds: int, config: D
         told = f"{len(lost)} of {len(workers)} Dask workers, {', '.join(lost)}"
         logger.warning("Attempt %d of %d to learn on Dask lost %s", attempt, ATTEMPTS, told)
     raise UnreachableError(
-        f"Each of {ATTEMPTS} attempts to learn on {config.title} lost workers, the last one {told}. "
-        "If they ran out of memory, give them more, or take more of them; each needs eight bytes "
-        "for every value of its share of the features. Their logs tell what ended them"
+        f"Each of {ATTEMPTS} attempts to learn on {config.title} lost workers, the last one "
+        f"{told}. If they ran out of memory, give them more, or take more of them: each needs "
+        "eight bytes for every value of its share of the features. Their logs tell what ended them"
     ) from reason
 
 
@@ -141,30 +141,33 @@ def _train(
     client: Client, workers: list[str], recipe: Recipe, params: dict[str, Any], rounds: int
 ) -> Any:
     """Return the booster that the workers learn together."""
-    from dask import array
     from xgboost import dask as xgboost_dask
 
     rows = recipe.table.row_groups()
     fields = _fields(client, recipe, spread(rows, workers))
     width = client.submit(np.shape, fields["data"][0]).result()[1]
-
-    def whole(name: str) -> Any:
-        shapes = [(count, width) if name == "data" else (count,) for count in rows]
-        parts = [
-            array.from_delayed(future, shape, dtype=np.float32)
-            for future, shape in zip(fields[name], shapes, strict=True)
-        ]
-        return array.concatenate(parts)
-
     matrix = xgboost_dask.DaskQuantileDMatrix(
         client,
-        whole("data"),
-        whole("label"),
-        weight=whole("weight") if "weight" in fields else None,
+        _whole(fields["data"], [(count, width) for count in rows]),
+        _whole(fields["label"], [(count,) for count in rows]),
+        weight=_whole(fields["weight"], [(count,) for count in rows])
+        if "weight" in fields
+        else None,
         max_bin=params.get("max_bin"),
     )
     del fields  # the matrix keeps them now
     return xgboost_dask.train(client, params, matrix, rounds, verbose_eval=False)["booster"]
+
+
+def _whole(parts: Sequence[Future], shapes: Sequence[tuple[int, ...]]) -> Any:
+    """Return Dask's array of parts whose shapes are known."""
+    from dask import array
+
+    arrays = (
+        array.from_delayed(part, shape, dtype=np.float32)
+        for part, shape in zip(parts, shapes, strict=True)
+    )
+    return array.concatenate(list(arrays))
 
 
 def _fields(client: Client, recipe: Recipe, homes: list[str]) -> dict[str, list[Future]]:
