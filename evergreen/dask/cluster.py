@@ -24,6 +24,19 @@ if TYPE_CHECKING:
 CONNECT_SECONDS: Final = 15  # for a scheduler to answer
 START_SECONDS: Final = 120  # for workers to be there
 
+_OWN: Final = {
+    # What a lost worker did is not tried on the others: whoever asked for it begins anew.
+    "distributed.scheduler.allowed-failures": 0,
+    # XGBoost needs its rows in memory: where they do not fit, a worker is to be ended and told of,
+    # not to wait forever with its task.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    # Nobody looks at its pages.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
+
 
 @contextmanager
 def connected(config: DaskConfig) -> Iterator[Client]:
@@ -98,15 +111,14 @@ def _own_cluster(config: DaskConfig) -> Iterator[Client]:
             scratch = Home.locate().scratch
             scratch.mkdir(parents=True, exist_ok=True)
             folder = stack.enter_context(tempfile.TemporaryDirectory(dir=scratch, prefix="dask-"))
-            # What a lost worker did is not tried on the others: whoever asked for it begins anew.
-            stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 0}))
+            stack.enter_context(dask.config.set(_OWN))
             cluster = LocalCluster(
                 n_workers=workers,
                 threads_per_worker=max(1, joblib.cpu_count() // workers),
                 memory_limit=memory,
                 host="127.0.0.1",
                 security=True,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 local_directory=folder,
             )
             client = stack.enter_context(Client(stack.enter_context(cluster)))
