@@ -53,7 +53,7 @@ def observer(cluster):
 
 def learns(key):
     """Whether a task of this name is XGBoost's part on one worker."""
-    return key.startswith("fn-")
+    return str(key).startswith("fn-")
 
 
 def learning(keys):
