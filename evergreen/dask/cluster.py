@@ -7,9 +7,10 @@ code on it.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from evergreen.dask.fitness import require_fitting
 from evergreen.dask.settings import DaskConfig
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS: Final = 15  # for a scheduler to answer
 START_SECONDS: Final = 120  # for workers to be there
+FREE_SECONDS: Final = 10  # for workers to end what is no longer wanted
 
 _OWN: Final = {
     # What a lost worker did is not tried on the others: whoever asked for it begins anew.
@@ -94,6 +96,28 @@ def workers_of(client: Client) -> list[str]:
     """Return the addresses of the workers that are there now, in the order of their names."""
     found = client.sync(client.scheduler.identity)["workers"]
     return sorted(found, key=lambda address: (str(found[address]["name"]), address))
+
+
+def free_workers(client: Client, workers: Iterable[str], task: str) -> list[str]:
+    """Free workers from tasks whose names begin so; return those that stay with them.
+
+    A task cannot be stopped: the process is started anew, if there is a nanny to do that.
+    """
+
+    def busy(task: str, dask_worker: Any) -> bool:  # Dask gives the worker by this name
+        return any(str(each.key).startswith(task) for each in dask_worker.state.executing)
+
+    held = list(workers)
+    deadline = time.monotonic() + FREE_SECONDS
+    while held and time.monotonic() < deadline:
+        told = client.run(busy, task, workers=held, on_error="return")
+        held = [worker for worker, answer in told.items() if answer is True]
+        time.sleep(0.5)
+    known = client.sync(client.scheduler.identity)["workers"]
+    watched = [worker for worker in held if known.get(worker, {}).get("nanny")]
+    if watched:
+        client.restart_workers(watched, timeout=START_SECONDS, raise_for_error=False)
+    return [worker for worker in held if worker not in watched]
 
 
 @contextmanager

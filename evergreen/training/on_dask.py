@@ -7,14 +7,17 @@ worker that is lost takes its rows and the trees so far with it, so the training
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 import os
 import shutil
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
-from evergreen.dask.cluster import connected, workers_of
+from evergreen.dask.cluster import connected, free_workers, workers_of
 from evergreen.dask.settings import DaskConfig
 from evergreen.data.conform import model_frame, target_values
 from evergreen.data.contract import Contract
@@ -34,7 +37,10 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 ATTEMPTS: Final = 3
+WATCH_SECONDS: Final = 2.0  # between looks at who is there
 NOTICE_SECONDS: Final = 5.0  # in which a scheduler notices that a worker is gone
+STEP_SECONDS: Final = 300  # that XGBoost's workers wait for each other, at most
+_PART: Final = "fn-"  # so the names of XGBoost's tasks begin, one for each worker
 
 logger = logging.getLogger(__name__)
 
@@ -116,25 +122,76 @@ def spread(rows: tuple[int, ...], workers: list[str]) -> list[str]:
     return homes
 
 
+class WorkersLostError(Exception):
+    """Workers of an attempt are gone."""
+
+    def __init__(self, workers: Sequence[str]) -> None:
+        super().__init__(", ".join(workers))
+        self.workers = workers
+
+
 def _persistently(recipe: Recipe, params: dict[str, Any], rounds: int, config: DaskConfig) -> Any:
     """Train, anew with the workers that are left where some were lost."""
+    stuck: list[str] = []
     for attempt in range(1, ATTEMPTS + 1):
         with connected(config) as client:
-            workers = workers_of(client)
+            workers = [worker for worker in workers_of(client) if worker not in stuck]
+            if not workers:
+                raise UnreachableError(
+                    f"On {config.title}, {', '.join(stuck)} still wait in XGBoost for a worker that "
+                    "was lost. Start them anew; those that have a nanny are started anew by the run"
+                )
+            train = partial(_train, client, workers, recipe, params, rounds)
             try:
-                return _train(client, workers, recipe, params, rounds)
-            except Exception as error:
-                lost = _lost(client, workers)
-                if not lost:
-                    raise
-                reason = error
-        told = f"{len(lost)} of {len(workers)} Dask workers, {', '.join(lost)}"
+                return _watched(client, workers, train)
+            except WorkersLostError as error:
+                lost = error
+                if config.scheduler is not None:
+                    stuck += free_workers(client, set(workers) - set(error.workers), _PART)
+        told = f"{len(lost.workers)} of {len(workers)} Dask workers, {lost}"
         logger.warning("Attempt %d of %d to learn on Dask lost %s", attempt, ATTEMPTS, told)
     raise UnreachableError(
         f"Each of {ATTEMPTS} attempts to learn on {config.title} lost workers, the last one "
         f"{told}. If they ran out of memory, give them more, or take more of them: each needs "
         "eight bytes for every value of its share of the features. Their logs tell what ended them"
-    ) from reason
+    ) from lost
+
+
+def _watched(client: Client, workers: Sequence[str], work: Callable[[], Any]) -> Any:
+    """Return what ``work`` returns, in a thread that is left alone when a worker is lost.
+
+    It may wait forever then: for a task that Dask gives to another worker, whose only thread waits
+    in XGBoost for the one that is gone. It ends with the client.
+    """
+    outcome: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    while not concurrent.futures.wait([outcome], WATCH_SECONDS).done:
+        if lost := _gone(client, workers):
+            raise WorkersLostError(lost)
+    try:
+        return outcome.result()
+    except Exception as error:
+        deadline = time.monotonic() + NOTICE_SECONDS
+        while not (lost := _gone(client, workers)) and time.monotonic() < deadline:
+            time.sleep(0.25)
+        if lost:
+            raise WorkersLostError(lost) from error
+        raise
+
+
+def _gone(client: Client, workers: Sequence[str]) -> list[str]:
+    try:
+        there = workers_of(client)
+    except (OSError, RuntimeError):  # the scheduler itself does not answer
+        return list(workers)
+    return [worker for worker in workers if worker not in there]
 
 
 def _train(
@@ -142,6 +199,7 @@ def _train(
 ) -> Any:
     """Return the booster that the workers learn together."""
     from xgboost import dask as xgboost_dask
+    from xgboost.collective import Config
 
     rows = recipe.table.row_groups()
     fields = _fields(client, recipe, spread(rows, workers))
@@ -156,7 +214,11 @@ def _train(
         max_bin=params.get("max_bin"),
     )
     del fields  # the matrix keeps them now
-    return xgboost_dask.train(client, params, matrix, rounds, verbose_eval=False)["booster"]
+    limits = Config(timeout=STEP_SECONDS, tracker_timeout=STEP_SECONDS)
+    learned = xgboost_dask.train(
+        client, params, matrix, rounds, verbose_eval=False, coll_cfg=limits
+    )
+    return learned["booster"]
 
 
 def _whole(parts: Sequence[Future], shapes: Sequence[tuple[int, ...]]) -> Any:
@@ -188,20 +250,6 @@ def _fields(client: Client, recipe: Recipe, homes: list[str]) -> dict[str, list[
     return {
         name: client.map(dict.__getitem__, parts, [name] * len(parts), pure=False) for name in names
     }
-
-
-def _lost(client: Client, workers: list[str]) -> list[str]:
-    """Return which of the workers are gone, after giving the scheduler time to notice."""
-    deadline = time.monotonic() + NOTICE_SECONDS
-    while True:
-        try:
-            there = workers_of(client)
-        except (OSError, RuntimeError):  # the scheduler is gone itself
-            return workers
-        lost = [worker for worker in workers if worker not in there]
-        if lost or time.monotonic() > deadline:
-            return lost
-        time.sleep(0.25)
 
 
 def _label_counts(
