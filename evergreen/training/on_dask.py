@@ -138,8 +138,8 @@ def _persistently(recipe: Recipe, params: dict[str, Any], rounds: int, config: D
             workers = [worker for worker in workers_of(client) if worker not in stuck]
             if not workers:
                 raise UnreachableError(
-                    f"On {config.title}, {', '.join(stuck)} still wait in XGBoost for a worker that "
-                    "was lost. Start them anew; those that have a nanny are started anew by the run"
+                    f"On {config.title}, {', '.join(stuck)} still wait in XGBoost for a worker "
+                    "that was lost. Start them anew; with a nanny, the run would have done so"
                 )
             train = partial(_train, client, workers, recipe, params, rounds)
             try:

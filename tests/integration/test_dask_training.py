@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import threading
 import time
 
@@ -110,19 +112,20 @@ def test_the_baseline_needs_no_cluster(table, tmp_path):
     np.testing.assert_array_equal(found.predict(inputs), memory.predict(inputs))
 
 
-def test_a_training_begins_anew_when_a_worker_is_killed(table, tmp_path, caplog):
+@pytest.mark.parametrize("delay", [0, 3], ids=["while they meet", "while trees grow"])
+def test_a_training_begins_anew_when_a_worker_is_killed(delay, table, tmp_path, caplog):
     """Its peer then waits in C++ for what it would send."""
     use_case, contract, frame, sides = prepared(table, "truth", tmp_path, DASK)
     candidate = chosen("xgboost", max_depth=4, learning_rate=0.02)
-    candidate = candidate.model_copy(update={"rounds": 400})
+    candidate = candidate.model_copy(update={"rounds": 600})
     (tmp_path / "dask").mkdir()
-    with dask_cluster(tmp_path / "dask", "one", "two") as cluster:
+    with dask_cluster(tmp_path / "dask", "one", "two", nanny=True) as cluster:
 
         def kill() -> None:
             with Client(cluster.address, set_as_default=False) as observer:
                 wait_until(lambda: sum(map(learning, observer.processing().values())) == 2, 120)
-            time.sleep(1)  # XGBoost's own connections are up by then, and trees grow for seconds
-            cluster.stop("one")
+                time.sleep(delay)
+                os.kill(next(iter(observer.run(os.getpid).values())), signal.SIGKILL)
 
         killer = threading.Thread(target=kill)
         killer.start()
@@ -136,7 +139,7 @@ def test_a_training_begins_anew_when_a_worker_is_killed(table, tmp_path, caplog)
     assert metric(found, frame, contract) == pytest.approx(
         metric(memory, frame, contract), rel=TOLERANCE
     )
-    assert found[-1].get_booster().num_boosted_rounds() == 400
+    assert found[-1].get_booster().num_boosted_rounds() == 600
 
 
 def test_workers_that_die_each_time_are_told_of_once(table, tmp_path, monkeypatch):

@@ -26,12 +26,16 @@ class DaskCluster:
     def address(self) -> str:
         return str(json.loads((self.folder / "scheduler.json").read_text())["address"])
 
-    def start_worker(self, name: str, path: str = str(ROOT)) -> subprocess.Popen[bytes]:
-        """Start a worker with one thread that finds modules in ``path`` first."""
-        return self._start(
+    def start_worker(self, name: str, path: str = str(ROOT), nanny: bool = False) -> None:
+        """Start a worker with one thread that finds modules in ``path`` first.
+
+        With a nanny, the worker is a process of its own that the nanny replaces.
+        """
+        self._start(
             name,
             "worker",
-            *("--nthreads", "1", "--no-nanny", "--name", name, "--death-timeout", "60"),
+            *("--nthreads", "1", "--name", name, "--death-timeout", "60"),
+            "--nanny" if nanny else "--no-nanny",
             *("--local-directory", str(self.folder)),
             path=path,
         )
@@ -41,38 +45,38 @@ class DaskCluster:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
     def stop(self, name: str) -> None:
-        """Kill a process, and wait until it is gone."""
+        """End a process, and wait until it is gone."""
         process = self.processes.pop(name)
-        process.kill()
-        process.wait()
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
-    def _start(
-        self, name: str, kind: str, *options: str, path: str = str(ROOT)
-    ) -> subprocess.Popen[bytes]:
+    def _start(self, name: str, kind: str, *options: str, path: str = str(ROOT)) -> None:
         command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *options]
         command += ["--scheduler-file", str(self.folder / "scheduler.json")]
         command += ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
         with (self.folder / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(
+            self.processes[name] = subprocess.Popen(
                 [*command, "--host", "127.0.0.1"],
                 env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
             )
-        self.processes[name] = process
-        return process
 
 
 @contextmanager
-def dask_cluster(folder: Path, *workers: str) -> Iterator[DaskCluster]:
+def dask_cluster(folder: Path, *workers: str, nanny: bool = False) -> Iterator[DaskCluster]:
     """Yield a cluster with workers of these names; all its processes end with the block."""
     cluster = DaskCluster(folder)
     try:
         cluster._start("scheduler", "scheduler", "--port", "0")
         wait_until((folder / "scheduler.json").exists, 60)
         for name in workers:
-            cluster.start_worker(name)
+            cluster.start_worker(name, nanny=nanny)
         yield cluster
     finally:
         for name in list(cluster.processes):
