@@ -6,11 +6,14 @@ code on it.
 
 from __future__ import annotations
 
+import concurrent.futures
 import tempfile
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from evergreen.dask.fitness import require_fitting
 from evergreen.dask.settings import DaskConfig
@@ -21,6 +24,8 @@ from evergreen.resources import memory_in_bytes
 
 if TYPE_CHECKING:
     from distributed import Client
+
+T = TypeVar("T")
 
 CONNECT_SECONDS: Final = 15  # for a scheduler to answer
 START_SECONDS: Final = 120  # for workers to be there
@@ -92,6 +97,20 @@ def _await_workers(client: Client, config: DaskConfig) -> None:
         ) from error
 
 
+def in_thread(work: Callable[[], T]) -> concurrent.futures.Future[T]:
+    """Return what will hold the result of ``work``, which nobody has to wait for."""
+    outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return outcome
+
+
 def workers_of(client: Client) -> list[str]:
     """Return the addresses of the workers that are there now, in the order of their names."""
     found = client.sync(client.scheduler.identity)["workers"]
@@ -159,11 +178,14 @@ def _client_of(address: str) -> Iterator[Client]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout=CONNECT_SECONDS)
+        # Not all of it keeps to the timeout: something silent at the address would hold it forever.
+        began = in_thread(partial(Client, address, timeout=CONNECT_SECONDS))
+        client = began.result(2 * CONNECT_SECONDS)
     except (OSError, RuntimeError) as error:  # a timeout is an OSError
         raise UnreachableError(
-            f"The Dask scheduler {address} does not answer: {error}. See that it runs, with the "
-            "versions of requirements.txt, and that training.dask.scheduler is its address"
+            f"The Dask scheduler {address} does not answer{f': {error}' if str(error) else ''}. See "
+            "that it runs, with the versions of requirements.txt, and that training.dask.scheduler "
+            "is its address"
         ) from error
     except TypeError as error:  # Dask's words for it speak of its inner arguments
         raise InputError(

@@ -12,7 +12,6 @@ import logging
 import os
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
-from evergreen.dask.cluster import connected, free_workers, workers_of
+from evergreen.dask.cluster import connected, free_workers, in_thread, workers_of
 from evergreen.dask.settings import DaskConfig
 from evergreen.data.conform import model_frame, target_values
 from evergreen.data.contract import Contract
@@ -163,15 +162,7 @@ def _watched(client: Client, workers: Sequence[str], work: Callable[[], Any]) ->
     It may wait forever then: for a task that Dask gives to another worker, whose only thread waits
     in XGBoost for the one that is gone. It ends with the client.
     """
-    outcome: concurrent.futures.Future[Any] = concurrent.futures.Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(work())
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
+    outcome = in_thread(work)
     while not concurrent.futures.wait([outcome], WATCH_SECONDS).done:
         if lost := _gone(client, workers):
             raise WorkersLostError(lost)
