@@ -182,10 +182,10 @@ def _client_of(address: str) -> Iterator[Client]:
         began = in_thread(partial(Client, address, timeout=CONNECT_SECONDS))
         client = began.result(2 * CONNECT_SECONDS)
     except (OSError, RuntimeError) as error:  # a timeout is an OSError
+        reason = f": {error}" if str(error) else ""
         raise UnreachableError(
-            f"The Dask scheduler {address} does not answer{f': {error}' if str(error) else ''}. See "
-            "that it runs, with the versions of requirements.txt, and that training.dask.scheduler "
-            "is its address"
+            f"The Dask scheduler {address} does not answer{reason}. See that it runs, with the "
+            "versions of requirements.txt, and that training.dask.scheduler is its address"
         ) from error
     except TypeError as error:  # Dask's words for it speak of its inner arguments
         raise InputError(

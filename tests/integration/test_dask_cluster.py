@@ -29,7 +29,7 @@ def at(cluster):
 
 
 def test_a_scheduler_that_does_not_answer(monkeypatch):
-    monkeypatch.setattr(clusters, "CONNECT_SECONDS", 2)
+    monkeypatch.setattr(clusters, "CONNECT_SECONDS", 1)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
