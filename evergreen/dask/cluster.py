@@ -132,6 +132,8 @@ def free_workers(client: Client, workers: Iterable[str], task: str) -> list[str]
         told = client.run(busy, task, workers=held, on_error="return")
         held = [worker for worker, answer in told.items() if answer is True]
         time.sleep(0.5)
+    if not held:
+        return []
     known = client.sync(client.scheduler.identity)["workers"]
     watched = [worker for worker in held if known.get(worker, {}).get("nanny")]
     if watched:

@@ -1,8 +1,9 @@
 """Fitting XGBoost on a Dask cluster, whose workers read the table's row groups themselves.
 
 Each row group becomes features on one worker and stays in its memory; XGBoost's own Dask interface
-learns from there, the workers agreeing on every split (Chen & Guestrin 2016, section 4.4). A
-worker that is lost takes its rows and the trees so far with it, so the training begins anew.
+learns from there, the workers agreeing on bins (a distributed weighted quantile sketch, Chen &
+Guestrin 2016, section 3.3) and on every split. A worker that is lost takes its rows and the trees
+so far with it, so the training begins anew.
 """
 
 from __future__ import annotations
