@@ -49,3 +49,7 @@ class UnreachableError(EvergreenError):
     """A database, server, file system or lock that is needed does not answer."""
 
     exit_code = ExitCode.UNREACHABLE
+
+
+class NotServingError(UnreachableError):
+    """A server was started and ended by itself: started again, it would end as it did."""

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from evergreen import errors
-from evergreen.errors import EvergreenError, UnreachableError
+from evergreen.errors import EvergreenError, NotServingError, UnreachableError
 
 if TYPE_CHECKING:
     from zenml.models import PipelineRunResponse, StepRunResponse
@@ -63,15 +63,15 @@ def has_failed(step: StepRunResponse) -> bool:
 def is_worth_another_try(step: StepRunResponse) -> bool:
     """Tell whether a failed step may succeed the next time: something it needs was away.
 
-    That is what it raised is `UnreachableError`, or an error of a client or of the network, or
-    that it ended without a word.
+    That is what it raised is `UnreachableError` (but for a server that ended by itself), or an
+    error of a client or of the network, or that it ended without a word.
     """
     told = step.exception_info
     if told is None:
         return True
     known = raised_by(step)
     if known is not None:
-        return isinstance(known, UnreachableError)
+        return isinstance(known, UnreachableError) and not isinstance(known, NotServingError)
     source = told.source or ""
     return source.startswith(_CLIENTS) or source.rpartition(".")[2] in _PASSING
 

@@ -135,6 +135,19 @@ def _builder(_: StackSpec, __: ComponentSpec) -> Iterator[str]:
         yield f"Container engine: {_first_line(error)} Install podman or Docker"
 
 
+def _docker(_: StackSpec, __: ComponentSpec) -> Iterator[str]:
+    from zenml.container_engines import get_container_engine
+    from zenml.enums import ContainerEngineType
+
+    try:
+        get_container_engine(ContainerEngineType.DOCKER)
+    except RuntimeError as error:
+        yield (
+            f"Docker: {_first_line(error)} Start it; for podman, install podman-docker, start "
+            "podman system service, and set DOCKER_HOST to its socket"
+        )
+
+
 def _tracker(_: StackSpec, component: ComponentSpec) -> Iterator[str]:
     from evergreen.promotion import store
 
@@ -177,7 +190,7 @@ def _first_line(error: object) -> str:
 _CHECKS: Final[dict[tuple[str, str], Check]] = {
     ("orchestrator", "kubernetes"): _cluster,
     ("orchestrator", "evergreen_kubernetes"): _cluster,
-    ("orchestrator", "local_docker"): _builder,
+    ("orchestrator", "local_docker"): _docker,
     ("deployer", "kubernetes"): _cluster,
     ("artifact_store", "s3"): _bucket,
     ("container_registry", "default"): _registry,

@@ -46,9 +46,9 @@ class StackSpec(Value):
 def read_stack(path: Path, environ: Mapping[str, str] = os.environ) -> StackSpec:
     """Read a stack file and resolve its ``${NAME}`` and ``${NAME:-default}`` references.
 
-    ``${EVERGREEN_HOME}`` always resolves: to the variable, else to the default state folder. A
-    setting that an empty default leaves empty is left out, and so is a component whose ``only_if``
-    is empty.
+    Three always resolve: ``${EVERGREEN_HOME}`` to the variable, else to the default state folder;
+    ``${DOCKER_SOCKET}`` and ``${DOCKER_GROUP}`` to the container engine's. A setting that an empty
+    default leaves empty is left out, and so is a component whose ``only_if`` is empty.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def read_stack(path: Path, environ: Mapping[str, str] = os.environ) -> StackSpec
         raise InputError(
             f"{path}: cannot be read ({error.strerror}). Stack files: {known}"
         ) from None
-    known_values = {**environ, HOME_VARIABLE: str(Home.locate().root)}
+    known_values = {**environ, HOME_VARIABLE: str(Home.locate().root), **_engine(environ)}
     try:
         raw = YAML(typ="safe").load(text)
         secrets = raw.pop("secrets", {}) if isinstance(raw, dict) else {}
@@ -80,6 +80,14 @@ def read_stack(path: Path, environ: Mapping[str, str] = os.environ) -> StackSpec
             f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" for mistake in error.errors()
         )
         raise InputError(f"{path}: {mistakes}") from None
+
+
+def _engine(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return where the container engine of this machine listens, and the group that may ask it."""
+    scheme, _, path = environ.get("DOCKER_HOST", "").partition("://")
+    socket = Path(path if scheme == "unix" else "/var/run/docker.sock")
+    group = socket.stat().st_gid if socket.exists() else 0
+    return {"DOCKER_SOCKET": str(socket), "DOCKER_GROUP": str(group)}
 
 
 def _leave_out(raw: Any, values: Mapping[str, str]) -> None:

@@ -57,6 +57,6 @@ base_image() {
     rm -r "$folder"
 }
 
-"$HERE/install-missing.sh" podman runc netavark aardvark-dns iptables prometheus
+"$HERE/install-missing.sh" podman podman-docker runc netavark aardvark-dns iptables prometheus
 configure
 base_image

@@ -208,13 +208,18 @@ def _tensor(name: str, kind: str, values: Sequence[Any]) -> dict[str, Any]:
 
 
 def last_words(log: str | None) -> str:
-    """Return the last line of a server's log, and where the log is."""
+    """Return the last words of a server's log, and where the log is."""
     try:
-        lines = Path(log).read_text(encoding="utf-8", errors="replace").split("\n") if log else []
+        text = Path(log).read_text(encoding="utf-8", errors="replace") if log else ""
     except OSError:
-        lines = []
-    said = [line.strip() for line in lines if line.strip()]
-    return f"{said[-1][:300]} ({log})" if said else f"none ({log})"
+        text = ""
+    return f"{last_lines(text)} ({log})"
+
+
+def last_lines(text: str) -> str:
+    """Return the end of what a server wrote: three lines, as a message may be wrapped."""
+    said = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(said[-3:])[-400:] or "none"
 
 
 def _post(url: str, body: Any, headers: Mapping[str, str]) -> httpx.Response:

@@ -4,57 +4,31 @@ It stays what it is (names, inventory, the token, `zenml deployment delete`), bu
 
 - leaves the namespace alone, which it would apply, and for which it would need more rights;
 - applies what `evergreen.deployment.cluster_manifest` makes of its Deployment;
-- gives pods the variables and secrets that the stack gives to steps;
-- makes API keys of the form that the API takes;
-- does not wait: it would forget what it applied where that does not come up.
+- gives pods the variables and secrets that the stack gives to steps.
 """
 
 from __future__ import annotations
 
-import secrets as random
-from typing import Any, Self
+from typing import Any
 
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
-from zenml.config.pipeline_configurations import PipelineConfiguration
-from zenml.deployers.exceptions import DeploymentProvisionError, DeploymentTimeoutError
-from zenml.enums import DeploymentStatus
+from zenml.deployers.exceptions import DeploymentProvisionError
 from zenml.integrations.kubernetes.deployers import KubernetesDeployer
 from zenml.models import DeploymentOperationalState, DeploymentResponse
 from zenml.stack import Stack
-from zenml.utils import env_utils
 
 from evergreen.deployment.cluster_manifest import in_cluster
 from evergreen.deployment.settings import ClusterConfig
 from evergreen.paths import HOME_VARIABLE
+from steps.deployment.stack_deployer import StackDeployer, configuration_of
 
 CLUSTER: str = "cluster"  # argument of the API's extension: the section deploy.cluster
 
 
-class ClusterDeployer(KubernetesDeployer):
+class ClusterDeployer(StackDeployer, KubernetesDeployer):
     """A stack's Kubernetes deployer that hosts the contract API."""
 
     notes: tuple[str, ...] = ()  # what the cluster could not do, the last time
-
-    @classmethod
-    def of(cls, component: KubernetesDeployer) -> Self:
-        """Return one for a component of a stack."""
-        names = (
-            "name",
-            "id",
-            "config",
-            "flavor",
-            "type",
-            "user",
-            "created",
-            "updated",
-            "labels",
-            "environment",
-            "secrets",
-            "connector_requirements",
-            "connector",
-            "connector_resource_id",
-        )
-        return cls(**{name: getattr(component, name) for name in names})
 
     def offers(self, version: str, kind: str) -> bool:
         """Tell whether the cluster's API server has a kind in a version."""
@@ -77,10 +51,8 @@ class ClusterDeployer(KubernetesDeployer):
         timeout: int,
     ) -> DeploymentOperationalState:
         """Apply everything, with the stack's variables and secrets."""
-        configuration = _configuration(deployment)
-        variables = env_utils.get_runtime_environment(config=configuration, stack=stack)
+        variables, hidden = self.surroundings(deployment, stack)
         variables.pop(HOME_VARIABLE, None)  # the image knows its own
-        hidden = env_utils.get_runtime_secret_environment(config=configuration, stack=stack)
         return super().do_provision_deployment(
             deployment,
             stack=stack,
@@ -122,23 +94,7 @@ class ClusterDeployer(KubernetesDeployer):
     def _wait_for_deployment_readiness(self, *arguments: Any, **named: Any) -> None:
         """Wait for nothing."""
 
-    def _poll_deployment(
-        self, deployment: DeploymentResponse, desired_status: DeploymentStatus, timeout: int
-    ) -> tuple[DeploymentResponse, DeploymentOperationalState]:
-        if desired_status == DeploymentStatus.RUNNING:
-            raise DeploymentTimeoutError("Nobody waits here.")
-        return super()._poll_deployment(deployment, desired_status, timeout)
-
-    def _generate_auth_key(self, key_length: int = 32) -> str:
-        return f"eg_{random.token_hex(4)}_{random.token_urlsafe(key_length)}"
-
-
-def _configuration(deployment: DeploymentResponse) -> PipelineConfiguration:
-    if deployment.snapshot is None:
-        raise DeploymentProvisionError(f"The deployment {deployment.name!r} has no snapshot.")
-    return deployment.snapshot.pipeline_configuration
-
 
 def _arguments(deployment: DeploymentResponse) -> dict[str, Any]:
-    extensions = _configuration(deployment).deployment_settings.app_extensions
+    extensions = configuration_of(deployment).deployment_settings.app_extensions
     return dict(extensions[0].extension_kwargs) if extensions else {}

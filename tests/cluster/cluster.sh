@@ -241,15 +241,17 @@ service_names() {
     cat > names.sh <<'PROGRAM'
 line='{range .items[*]}{.spec.clusterIP} {.metadata.name}.{.metadata.namespace}.svc.cluster.local{"\n"}{end}'
 while sleep 2; do
-    kubectl get services -A -o jsonpath="$line" 2>/dev/null | grep -v '^None' > hosts/services.tmp &&
-        mv hosts/services.tmp hosts/services
+    kubectl get services -A -o jsonpath="$line" 2>/dev/null | grep -v '^None' > services &&
+        ! cmp -s services hosts/services && mv services hosts/services
 done
 PROGRAM
     mkdir -p hosts
     touch hosts/services
     start names bash names.sh
+    # Pods try every name within the cluster's domain first; the machine's own resolver, asked for
+    # these, may take seconds to say no.
     start dns dnsmasq --keep-in-foreground --conf-file=/dev/null --listen-address=$NODE_IP \
-        --bind-interfaces --hostsdir="$RUN/hosts" --resolv-file=/etc/resolv.conf
+        --bind-interfaces --hostsdir="$RUN/hosts" --local=/cluster.local/ --resolv-file=/etc/resolv.conf
 }
 
 up() {

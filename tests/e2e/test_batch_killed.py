@@ -74,6 +74,7 @@ def test_compressed_csv_with_decimal_commas(shared_home, flowers, predictions, t
     assert_whole(read(output), read(tmp_path / "scored.rejected.parquet"), predictions)
 
 
+@pytest.mark.long
 def test_the_web_page_by_page(shared_home, flowers, predictions, tmp_path):
     records = flowers.to_dict("records")
 

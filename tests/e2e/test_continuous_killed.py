@@ -27,6 +27,7 @@ PHASES = (
 
 
 @pytest.mark.timeout(1800)
+@pytest.mark.long
 def test_killed_in_each_phase_in_turn(orders_home, orders_config, tmp_path):
     home = orders_home.copy(tmp_path / "home")
     log_rows(home.state, table(400, 2, turned=True), ago(minutes=10), version="1", wrong=True)

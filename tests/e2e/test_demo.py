@@ -42,6 +42,7 @@ def read_until(demo: subprocess.Popen[str], words: str) -> str:
     return said
 
 
+@pytest.mark.long
 def test_the_loop_closes_and_nothing_is_left_running(tmp_path):
     folder = tmp_path / "demo"
     demo = started(folder)

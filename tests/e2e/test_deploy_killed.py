@@ -16,7 +16,7 @@ from tests.support.deployments import Deployed, deployable, served_registry
 from tests.support.mlflow_servers import tracking_server
 from tests.support.server_process import kill
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.long]
 
 STEPS = (
     "resolve_champion",

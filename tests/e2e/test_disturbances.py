@@ -34,7 +34,7 @@ def train_on(home: Home, folder: Path, options: str) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.mark.parametrize("size", ["64k", "2500k"])
+@pytest.mark.parametrize("size", ["64k", pytest.param("2500k", marks=pytest.mark.long)])
 def test_a_full_disk(home, tmp_path, size):
     """Too small for the log, and for what a training leaves."""
     folder = tmp_path / "small"

@@ -43,6 +43,7 @@ def kill_at(home: Home, step: str) -> None:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.long
 def test_killed_at_each_step_in_turn(home, tmp_path):
     for step in STEPS:
         kill_at(home, step)

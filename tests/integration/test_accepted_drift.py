@@ -11,7 +11,7 @@ from evergreen.paths import Home as State
 from tests.support.serving import serving
 from tests.support.turns import NAME, send, table
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
 
 # One window confirms itself, and the next one is judged at once.
 AT_ONCE = ("monitoring.alarms=1", "monitoring.of=1", "monitoring.cool_down=0")

@@ -8,7 +8,10 @@ from evergreen.promotion.golden import PREDICTION, PROBABILITY
 from tests.support.trained_cases import CANDIDATES, assert_golden, trained_case
 from tests.support.ways_of_serving import WAYS
 
-case = pytest.fixture(scope="module", params=list(CANDIDATES))(trained_case)
+CASES = [
+    name if name == "wine" else pytest.param(name, marks=pytest.mark.long) for name in CANDIDATES
+]
+case = pytest.fixture(scope="module", params=CASES)(trained_case)
 
 
 def test_the_golden_rows_can_tell_models_apart(case):

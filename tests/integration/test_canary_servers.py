@@ -30,7 +30,7 @@ TRAFFIC = TrafficConfig(
 )
 PATIENCE = 240  # seconds, on a machine that does much else
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
 
 
 def fitted(estimator):

@@ -54,6 +54,7 @@ def servers(tmp_path_factory):
 
 
 @pytest.mark.timeout(1800)
+@pytest.mark.long
 def test_nothing_stays_here_but_the_reports(servers, postgres, tmp_path):
     s3, environment = servers
     home = Home(tmp_path / "home")

@@ -20,6 +20,7 @@ from tests.support.installed import (
     api_is_ready,
     ensure_installed,
     images_in_registry,
+    purge,
     test_cluster,
     until,
 )
@@ -32,7 +33,9 @@ MODEL = "wine"  # what the overlay serves
 
 @pytest.fixture(scope="module")
 def cluster() -> TestCluster:
-    return test_cluster()
+    found = test_cluster()
+    purge(found)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -60,23 +63,23 @@ OUTSIDE = {
 
 def registered(cluster: TestCluster, folder: Path) -> None:
     """Register two versions with the cluster's MLflow, of which the first one is champion."""
-    with cluster.forwarded("mlflow", 5000) as address:
-        client = MlflowClient(address, address)
-        run = client.create_run(client.create_experiment(secrets.token_hex(4))).info.run_id
-        registry = Registry(
-            address, PromotionLog(f"sqlite:///{folder / 'promotions.db'}"), folder / "locks"
+    address = cluster.address("mlflow")
+    client = MlflowClient(address, address)
+    run = client.create_run(client.create_experiment(secrets.token_hex(4))).info.run_id
+    registry = Registry(
+        address, PromotionLog(f"sqlite:///{folder / 'promotions.db'}"), folder / "locks"
+    )
+    for seed in (7, 3):
+        bundle = write_small_bundle(
+            folder / str(seed), use_case=MODEL, seed=seed, training_key=f"key-{seed}"
         )
-        for seed in (7, 3):
-            bundle = write_small_bundle(
-                folder / str(seed), use_case=MODEL, seed=seed, training_key=f"key-{seed}"
-            )
-            registry.register(MODEL, bundle, run)
-        client.set_registered_model_alias(MODEL, "champion", "1")
+        registry.register(MODEL, bundle, run)
+    client.set_registered_model_alias(MODEL, "champion", "1")
 
 
 def moved(cluster: TestCluster, version: str) -> None:
-    with cluster.forwarded("mlflow", 5000) as address:
-        MlflowClient(address, address).set_registered_model_alias(MODEL, "champion", version)
+    address = cluster.address("mlflow")
+    MlflowClient(address, address).set_registered_model_alias(MODEL, "champion", version)
 
 
 @pytest.fixture
@@ -267,9 +270,7 @@ def test_uninstall_leaves_data_then_nothing_and_nobody_elses(installed, options)
 
 
 def test_a_namespace_of_somebody_else_is_not_touched(cluster, options):
-    names = {one["metadata"]["name"] for one in cluster.get("namespaces", "default")}
-    if NAMESPACE in names:
-        assert cluster.install(*options, "--purge", command="uninstall").returncode == 0
+    purge(cluster)
     cluster.kubectl("create", "namespace", NAMESPACE)
     try:
         for command in ("install", "uninstall"):

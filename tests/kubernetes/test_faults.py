@@ -24,10 +24,7 @@ TRAIN = ("--pipeline", "train", *CHEAP)
 NAMES = ("wine_in_need", "iris_in_need")
 WINE = (*TRAIN, "--set", f"name={NAMES[0]}")
 IRIS = (*TRAIN, "--set", f"name={NAMES[1]}", "--config", "configs/iris.yaml")
-OTHER = (
-    *("--set", "training.candidates=[decision_tree]", "--set", "training.seed=2"),
-    *("--set", "gate.champion={mode: not_worse, margin: 100}"),
-)
+OTHER = ("--set", "training.seed=2", "--set", "gate.champion={mode: not_worse, margin: 100}")
 OWN = ""  # the run's own pod, which is no step's
 PATIENCE = 1800  # seconds, on a busy machine
 
@@ -97,8 +94,8 @@ def test_two_runs_at_once(champion):
 
 def test_pods_and_servers_that_go_away_are_made_up_for(champion, cluster_home, servers):
     with cluster_home.running(*WINE, *OTHER) as run:
-        kill(of_run(run, "search_candidate_decision_tree"))
-        of_run(run, "search_candidate_decision_tree")
+        kill(of_run(run, "search_candidate_logistic_regression"))
+        of_run(run, "search_candidate_logistic_regression")
         own = of_run(run, OWN)
         until("it fits", lambda: "`fit_challenger` has started" in said_by(own))
         with refused(port_of(servers["AWS_ENDPOINT_URL"])):

@@ -8,16 +8,19 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from tests.kubernetes.conftest import IRIS, NAMESPACE, QUICK, kubectl, stack_of_steps_here
+from tests.kubernetes.conftest import IRIS as IRIS_TABLE
+from tests.kubernetes.conftest import NAMESPACE, QUICK, kubectl, stack_of_steps_here
 from tests.support.command_line import ROOT
 from tests.support.installed import images_in_registry, test_cluster, until
 
 pytestmark = pytest.mark.timeout(3600)
 
 DEFINITION = ROOT / "tests" / "kubernetes" / "seldon_definition.yaml"
+# A name of its own: whatever ran before, there is no champion yet.
+IRIS = (*IRIS_TABLE, "--set", "name=flowers")
 ASK = """
 import json, urllib.request
-print(json.load(urllib.request.urlopen("http://127.0.0.1:9000/v2/models/iris"))["versions"])
+print(json.load(urllib.request.urlopen("http://127.0.0.1:9000/v2/models/flowers"))["versions"])
 """
 
 
@@ -63,25 +66,29 @@ def deploy(home, stack: str, image: str, **settings: object) -> dict:
 
 
 def stored() -> dict:
-    return json.loads(kubectl("-n", NAMESPACE, "get", "seldondeployment", "iris", "-o", "json"))
+    return json.loads(kubectl("-n", NAMESPACE, "get", "seldondeployment", "flowers", "-o", "json"))
 
 
 def test_without_seldon_it_is_rendered(cluster_home, stack, image):
     server = deploy(cluster_home, stack, image)
     assert server["condition"] == "rendered"
-    assert "Seldon is not installed in the cluster; apply reports/iris/" in server["detail"]
+    assert "Seldon is not installed in the cluster; apply reports/flowers/" in server["detail"]
 
 
 def test_it_is_taken_whole_and_its_pods_serve_the_champion(cluster_home, stack, image, seldon):
     server = deploy(cluster_home, stack, image, challenger=20)
     assert server["condition"] == "rendered"
     assert "no operator of Seldon's acts on it" in server["detail"]
-    (file,) = cluster_home.state.glob("reports/iris/*/seldon.yaml")[-1:]
+    file = sorted(cluster_home.state.glob("reports/flowers/*/seldon.yaml"))[-1]
     sent = yaml.safe_load(file.read_text("utf-8"))
     found = stored()
     for one in found["spec"]["predictors"]:
         one.pop("engineResources", None)  # which ZenML's values add, as they do replicas
-    assert found["spec"] == {"name": "iris", "replicas": 1, **sent["spec"]}  # nothing was dropped
+    assert found["spec"] == {
+        "name": "flowers",
+        "replicas": 1,
+        **sent["spec"],
+    }  # nothing was dropped
     weights = {one["name"]: one["traffic"] for one in found["spec"]["predictors"]}
     assert weights == {"champion": 80, "challenger": 20}
 
@@ -90,17 +97,17 @@ def test_it_is_taken_whole_and_its_pods_serve_the_champion(cluster_home, stack, 
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "iris-champion", "namespace": NAMESPACE},
+        "metadata": {"name": "flowers-champion", "namespace": NAMESPACE},
         "spec": champion,
     }
     kubectl("create", "--filename", "-", stdin=json.dumps(pod))
     try:
-        of_ours = ("-n", NAMESPACE, "wait", "--for=condition=ready", "pod/iris-champion")
+        of_ours = ("-n", NAMESPACE, "wait", "--for=condition=ready", "pod/flowers-champion")
         kubectl(*of_ours, "--timeout=300s")
-        asked = kubectl("-n", NAMESPACE, "exec", "iris-champion", "--", "python", "-c", ASK)
+        asked = kubectl("-n", NAMESPACE, "exec", "flowers-champion", "--", "python", "-c", ASK)
         assert asked.strip() == str([champion_of(cluster_home)])
     finally:
-        kubectl("-n", NAMESPACE, "delete", "pod", "iris-champion", "--wait=false")
+        kubectl("-n", NAMESPACE, "delete", "pod", "flowers-champion", "--wait=false")
 
     changed = deploy(cluster_home, stack, image, challenger=30)
     assert changed["why"] == "its settings changed"
@@ -112,5 +119,5 @@ def test_it_is_taken_whole_and_its_pods_serve_the_champion(cluster_home, stack, 
 
 def champion_of(home) -> str:
     models = home.run("--status", "--json").check().json["models"]
-    (version,) = [one["champion"] for one in models if one["use_case"] == "iris"]
+    (version,) = [one["champion"] for one in models if one["use_case"] == "flowers"]
     return str(version)

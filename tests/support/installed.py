@@ -11,8 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +21,6 @@ import yaml
 
 from tests.support.containers import build, podman
 from tests.support.manifests import require_kubectl
-from tests.support.postgres import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 STARTER = ROOT / "tests" / "cluster" / "cluster.sh"
@@ -79,23 +77,10 @@ class TestCluster:
             timeout=1500,
         )
 
-    @contextmanager
-    def forwarded(self, service: str, port: int) -> Iterator[str]:
-        """Forward a free port of this machine to a service."""
-        local = free_port()
-        process = subprocess.Popen(
-            ["kubectl", "port-forward", "-n", NAMESPACE, f"service/{service}", f"{local}:{port}"],
-            env={**os.environ, **self.environment},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            assert "Forwarding" in process.stdout.readline()
-            yield f"http://127.0.0.1:{local}"
-        finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
+    def address(self, service: str) -> str:
+        """Return where a service answers, which a node of the cluster reaches."""
+        (found,) = (one for one in self.get("services") if one["metadata"]["name"] == service)
+        return f"http://{found['spec']['clusterIP']}:{found['spec']['ports'][0]['port']}"
 
     @cached_property
     def server(self) -> tuple[str, str]:
@@ -151,16 +136,14 @@ def api_is_ready(cluster: TestCluster) -> bool:
 class Api:
     """The API, as its clients ask: at the Service's address, or a port that leads there."""
 
-    def __init__(self, cluster: TestCluster, url: str, row: Mapping[str, object]) -> None:
+    def __init__(
+        self, cluster: TestCluster, url: str, row: Mapping[str, object], key: str | None = None
+    ) -> None:
         self.cluster = cluster
         self.url = url
         self.row = row
+        self.key = key or cluster.secret("client-key", "api-key")  # the installation's for callers
         self.headers = {"authorization": f"Bearer {self.key}"}
-
-    @property
-    def key(self) -> str:
-        """A key of the installation, for callers."""
-        return self.cluster.secret("client-key", "api-key")
 
     def client(self) -> httpx.Client:
         """Return a client that shows the key."""
@@ -228,6 +211,14 @@ def images_in_registry(cluster: TestCluster) -> tuple[str, ...]:
             podman("push", "--quiet", "--compression-format", "zstd", target, timeout=900)
         os.environ["TEST_CLUSTER_IMAGES"] = tag  # for the test files that follow
     return ("--overlay", "test", "--registry", cluster.registry, "--tag", tag)
+
+
+def purge(cluster: TestCluster) -> None:
+    """Take out what another module installed, with its data."""
+    names = {one["metadata"]["name"] for one in cluster.get("namespaces", "default")}
+    if {NAMESPACE, RUNS} & names:
+        done = cluster.install("--overlay", "test", "--purge", command="uninstall")
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def ensure_installed(cluster: TestCluster, options: tuple[str, ...]) -> None:

@@ -26,6 +26,12 @@ def _local(component: Any, place: Place) -> Target:
     return HostedApi(component, place)
 
 
+def _docker(component: Any, place: Place) -> Target:
+    from steps.deployment.targets.docker_api import ContainerApi
+
+    return ContainerApi(component, place)
+
+
 def _kubernetes(component: Any, place: Place) -> Target:
     from steps.deployment.targets.kubernetes_api import ClusterApi
 
@@ -43,6 +49,7 @@ TARGETS: Final[dict[tuple[str, str], Callable[[Any, Place], Target]]] = {
     ("model_deployer", "mlflow"): _mlflow,
     ("model_deployer", "seldon"): _seldon,
     ("deployer", "local"): _local,
+    ("deployer", "docker"): _docker,
     ("deployer", "kubernetes"): _kubernetes,
 }
 

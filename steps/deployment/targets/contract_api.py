@@ -23,7 +23,7 @@ from evergreen.config import UseCase
 from evergreen.deployment import processes
 from evergreen.deployment.servers import api_health, last_words
 from evergreen.deployment.values import ServerState
-from evergreen.errors import UnreachableError
+from evergreen.errors import NotServingError, UnreachableError
 from steps.deployment.invocation import contract_api
 from steps.deployment.targets.base import Place
 from steps.deployment.targets.hosted_api import DeployedApi
@@ -127,7 +127,7 @@ class HostedApi(DeployedApi):
                 self.component.refresh_deployment(self.name)
                 return state
             if not processes.carries(state.process, self.mark):
-                raise UnreachableError(
+                raise NotServingError(
                     f"The API's process ended at once. Its last words: {last_words(state.log)}"
                 )
             time.sleep(0.25)

@@ -92,8 +92,8 @@ class DeployedApi(ABC):
 
     def prepare(self, release: Release, use_case: UseCase) -> str | None:
         """Check that there is room, and that ZenML's name is ours to use."""
-        record = self._record()
-        if record is not None and record.deployer_id not in (None, self.component.id):
+        record = self._named()
+        if record is not None and not self._is_ours(record):
             other = record.deployer.name if record.deployer else record.deployer_id
             raise InputError(
                 f"ZenML has a deployment {self.name!r} already, by the deployer {other!r}, which "
@@ -143,6 +143,14 @@ class DeployedApi(ABC):
     # --- inside -------------------------------------------------------------------------------
 
     def _record(self) -> DeploymentResponse | None:
+        """Return what ZenML knows of our deployment; None where it is another stack's."""
+        record = self._named()
+        return record if record is not None and self._is_ours(record) else None
+
+    def _is_ours(self, record: DeploymentResponse) -> bool:
+        return record.deployer_id in (None, self.component.id)
+
+    def _named(self) -> DeploymentResponse | None:
         found = Client().list_deployments(name=f"equals:{self.name}", hydrate=True)
         return found.items[0] if found.items else None
 

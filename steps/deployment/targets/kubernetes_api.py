@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
@@ -14,35 +13,32 @@ import urllib3
 from kubernetes import client as kubernetes
 from kubernetes.client.rest import ApiException
 from kubernetes.config import ConfigException
-from zenml import get_step_context
 from zenml.client import Client
-from zenml.deployers.exceptions import DeployerError, DeploymentTimeoutError
+from zenml.config import DeploymentSettings
+from zenml.deployers.exceptions import DeployerError
 from zenml.integrations.kubernetes.deployers import KubernetesDeployer
 from zenml.integrations.kubernetes.flavors import KubernetesDeployerSettings
-from zenml.models import DeploymentResponse, PipelineSnapshotResponse
+from zenml.models import DeploymentResponse
 
 from evergreen.config import UseCase
 from evergreen.deployment.cluster_manifest import DRAINING, GRACE, REVISION, STATE
-from evergreen.deployment.servers import Health, api_health, read_health, swap_failure
+from evergreen.deployment.servers import Health, api_health, last_lines, read_health, swap_failure
 from evergreen.deployment.values import ServerState
-from evergreen.errors import EvergreenError, UnreachableError
+from evergreen.errors import EvergreenError, NotServingError, UnreachableError
 from stacks.cluster_answers import refusal
-from stacks.train_image import settings_of, train_image
 from steps.announcements import announce
 from steps.deployment.cluster_deployer import CLUSTER, ClusterDeployer
-from steps.deployment.invocation import contract_api
 from steps.deployment.targets.base import Place
-from steps.deployment.targets.hosted_api import DeployedApi
+from steps.deployment.targets.in_image import ImageApi
 
 PORT: Final = 8000  # of pods and Service
-APPLYING: Final = 30  # seconds for one request to the API server
 HOPELESS: Final = frozenset(
     {"ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError"}
 )
 CRASHES: Final = 2  # ends of a container after which it is given up
 
 
-class ClusterApi(DeployedApi):
+class ClusterApi(ImageApi):
     """The contract API, by the stack's Kubernetes deployer."""
 
     flavor: ClassVar[str] = "kubernetes"
@@ -121,10 +117,6 @@ class ClusterApi(DeployedApi):
             CLUSTER: use_case.deploy.cluster.model_dump(mode="json"),
         }
 
-    def _headers(self) -> Mapping[str, str]:
-        record = self._record()
-        return {"Authorization": f"Bearer {record.auth_key}"} if record and record.auth_key else {}
-
     def _all_serve(self, before: ServerState, version: str) -> bool:
         """Ask every pod; from where pods cannot be reached, the Service."""
         answers = [health for _, health in self._asked_pods() if health is not None]
@@ -139,33 +131,23 @@ class ClusterApi(DeployedApi):
                 return why
         return super()._swap_failure(before)
 
-    def _host(self, use_case: UseCase) -> None:
+    def _places(self, use_case: UseCase) -> tuple[DeploymentSettings, KubernetesDeployerSettings]:
         hosting = self._hosting(
             use_case,
             "0.0.0.0",  # noqa: S104  (of a pod; callers need a key)
             http="evergreen.serving.protocol:ServerProtocol",  # which drains connections
             timeout_graceful_shutdown=DRAINING,
         )
-        place = KubernetesDeployerSettings(
+        return hosting, KubernetesDeployerSettings(
             namespace=self.namespace,
             service_type=self.component.config.service_type,
             service_port=PORT,
             generate_auth_key=True,
             wait_for_load_balancer_timeout=0,
         )
-        hosted = contract_api.with_options(
-            settings={
-                "deployment": hosting,
-                "deployer": place,
-                "docker": settings_of(self._image(), reuse=False),
-            },
-            tags=[self.place.name],
-        )
-        hosted.prepare(model=self.place.name, row={})
-        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        snapshot = hosted.create_snapshot(name=f"{self.name}-{now}")
-        Client().active_stack.prepare_pipeline_submission(snapshot=snapshot)
-        self._provision(snapshot)
+
+    def _host(self, use_case: UseCase) -> None:
+        super()._host(use_case)
         for note in self.deployer.notes:
             announce(note)
 
@@ -190,7 +172,7 @@ class ClusterApi(DeployedApi):
                     self.deployer.refresh_deployment(self.name)
                 return state
             if trouble is not None:
-                raise UnreachableError(f"The API does not come up: {trouble}")
+                raise NotServingError(f"The API does not come up: {trouble}")
             if (ready := _updated(deployment)) > most:
                 most, deadline = ready, time.monotonic() + patience
             if time.monotonic() > deadline:
@@ -206,26 +188,6 @@ class ClusterApi(DeployedApi):
             self.remove()
 
     # --- inside -------------------------------------------------------------------------------
-
-    def _provision(self, snapshot: PipelineSnapshotResponse) -> None:
-        # Waiting is done elsewhere, where it is noticed that a pod ended.
-        with self._reaching(), suppress(DeploymentTimeoutError):
-            self.deployer.provision_deployment(
-                snapshot=snapshot,
-                stack=Client().active_stack,
-                deployment_name_or_id=self.name,
-                timeout=APPLYING,
-            )
-
-    def _image(self) -> str:
-        """Return the image of the step that this is, or that of this code."""
-        try:
-            docker = get_step_context().pipeline_run.config.docker_settings
-        except RuntimeError:  # in no step
-            docker = None
-        if docker is not None and docker.skip_build and docker.parent_image:
-            return str(docker.parent_image)
-        return train_image(Client().active_stack, announce)
 
     def _read(self, kind: str, version: str) -> dict[str, Any] | None:
         found = self.deployer.k8s_applier.get_resource(
@@ -300,9 +262,8 @@ class ClusterApi(DeployedApi):
             )
         except ApiException:
             text = ""
-        said = [line.strip() for line in text.splitlines() if line.strip()]
-        last = said[-1][:300] if said else "none"
-        return f"Its last words: {last} (kubectl --namespace {self.namespace} logs {name} -p)"
+        where = f"kubectl --namespace {self.namespace} logs {name} -p"
+        return f"Its last words: {last_lines(text)} ({where})"
 
     def _scheduling(self) -> str | None:
         for pod in self._latest_pods():
@@ -315,15 +276,14 @@ class ClusterApi(DeployedApi):
     def _reaching(self) -> Iterator[None]:
         """Say what is wrong where the cluster does not answer, or refuses."""
         try:
-            yield
+            with super()._reaching():
+                yield
         except EvergreenError:
             raise
         except ApiException as error:
             raise UnreachableError(f"The cluster refuses: {refusal(error)}") from error
         except (urllib3.exceptions.HTTPError, ConfigException) as error:
             raise UnreachableError(f"The cluster does not answer: {error}") from error
-        except DeployerError as error:
-            raise UnreachableError(f"The API cannot be started: {error}") from error
 
 
 def _pods(deployment: dict[str, Any]) -> dict[str, int]:

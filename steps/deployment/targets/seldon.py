@@ -37,7 +37,7 @@ from evergreen.deployment.seldon_manifest import (
 from evergreen.deployment.servers import Answers, GoldenRows, ask_open_inference, ask_seldon
 from evergreen.deployment.settings import SeldonConfig
 from evergreen.deployment.values import Deployment, Release, ServerState
-from evergreen.errors import EvergreenError, InputError, UnreachableError
+from evergreen.errors import EvergreenError, InputError, NotServingError, UnreachableError
 from steps.announcements import announce
 from steps.deployment.targets.base import Place
 from steps.promotion.champion import open_registry
@@ -46,6 +46,8 @@ from steps.workspace import keep_reports, report_folder
 GROUP: Final = "machinelearning.seldon.io"
 NOTICING: Final = 10.0  # seconds in which an operator that runs writes a status
 RENDERED: Final = "evergreen/rendered"  # annotation: the digest of what was sent
+FORMER: Final = "evergreen/former"  # annotation: what it took the place of, as JSON
+RETURNING: Final = 180.0  # seconds that what was there before gets to serve again
 FILE: Final = "seldon.yaml"  # in the folder of the run's reports
 NO_OPERATOR: Final = "no operator of Seldon's acts on it"
 
@@ -139,7 +141,7 @@ class SeldonServer:
             known = self._is_known(client)
             former = self._stored(client) if known else None
             if known:
-                self._send(client, manifest)
+                self._send(client, _remembering(manifest, former))
         try:
             after = self._await(use_case.deploy.timeout.total_seconds()) if known else before
         except BaseException:
@@ -165,10 +167,17 @@ class SeldonServer:
         """Nothing is left over: Seldon exchanges what it serves in its place."""
 
     def restore(self, deployment: Deployment) -> ServerState:
-        """Take away what was not there before; settings that worked before are kept as they are."""
-        if deployment.changed and deployment.before.condition == "absent":
+        """Send what was there before again; take away what was not."""
+        if not deployment.changed:
+            return self.status()
+        if deployment.before.condition == "absent":
             self.remove()
-        return self.status()
+            return self.status()
+        with self._reaching() as client:
+            former = _former(self._stored(client)) if self._is_known(client) else None
+            if former is not None:
+                self._send(client, former)
+        return self._await(RETURNING) if deployment.before.serves else self.status()
 
     def remove(self) -> bool:
         """Delete the SeldonDeployment."""
@@ -245,7 +254,7 @@ class SeldonServer:
             if state.serves or (state.condition == "rendered" and waited > NOTICING):
                 return state
             if state.condition == "stale":
-                raise UnreachableError(f"Seldon could not start it: {state.detail}")
+                raise NotServingError(f"Seldon could not start it: {state.detail}")
             if waited > patience:
                 raise UnreachableError(
                     f"Seldon did not serve it within {patience:.0f} s: {state.detail}"
@@ -338,6 +347,31 @@ def _items(client: Any) -> list[dict[str, Any]]:
 def _rendered(resource: dict[str, Any]) -> str | None:
     found = resource["metadata"].get("annotations", {}).get(RENDERED)
     return None if found is None else str(found)
+
+
+def _remembering(manifest: dict[str, Any], former: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the manifest with what it takes the place of, to which `restore` goes back."""
+    if former is None:
+        return manifest
+    known = json.dumps({"rendered": _rendered(former), "spec": former["spec"]})
+    metadata = manifest["metadata"]
+    annotations = {**metadata.get("annotations", {}), FORMER: known}
+    return {**manifest, "metadata": {**metadata, "annotations": annotations}}
+
+
+def _former(stored: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what a stored resource took the place of, to be sent again."""
+    metadata = stored["metadata"] if stored is not None else {}
+    text = metadata.get("annotations", {}).get(FORMER)
+    if stored is None or text is None:
+        return None
+    known = json.loads(text)
+    annotations = {**metadata["annotations"], RENDERED: known["rendered"]}
+    return {
+        **stored,
+        "metadata": {**metadata, "annotations": annotations},
+        "spec": known["spec"],
+    }
 
 
 def _name(resource: dict[str, Any]) -> str:

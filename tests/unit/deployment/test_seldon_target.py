@@ -126,6 +126,22 @@ def test_what_seldon_cannot_start_is_taken_away_again(target, api):
     assert [one["traffic"] for one in api.stored["shop"]["spec"]["predictors"]] == before
 
 
+def test_what_served_before_comes_back_with_its_settings(target, api):
+    first = target.deploy(None, case())
+    api.act("shop", state="Available")
+    before = api.stored["shop"]["spec"]
+    done = target.deploy(None, case(challenger=30))
+    assert api.stored["shop"]["spec"] != before
+
+    assert target.restore(done).serves  # golden rows were not answered, for one
+    assert api.stored["shop"]["spec"] == before
+    assert target.prepare(None, case()) is None
+    assert target.prepare(None, case(challenger=30)) == "its settings changed"
+
+    assert target.restore(first).condition == "absent"
+    assert api.stored == {}
+
+
 def test_without_seldon_the_manifest_is_written_down(target, api):
     api.installed = False
     assert target.prepare(None, case()) == "Seldon is not installed"

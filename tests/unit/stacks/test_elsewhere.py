@@ -9,7 +9,7 @@ import pytest
 import requests
 from zenml.utils.exception_utils import collect_exception_information
 
-from evergreen.errors import InputError, RefusedError, UnreachableError
+from evergreen.errors import InputError, NotServingError, RefusedError, UnreachableError
 from evergreen.resources import ResourcesConfig
 from pipelines.elsewhere import _failure
 from pipelines.placement import DEPLOYING, isolated_settings, pod_settings
@@ -31,6 +31,10 @@ def refuse():
 
 def lose():
     raise UnreachableError("The database does not answer.\nIt is at db:5432.")
+
+
+def end_by_itself():
+    raise NotServingError("The API does not come up: its container ended 2 times.")
 
 
 def wrap():
@@ -115,7 +119,13 @@ def test_where_nothing_is_deployed_the_stacks_own_account_stays(other):
 
 @pytest.mark.parametrize(
     ("raising", "again"),
-    [(refuse, False), (lose, True), (lambda: 1 / 0, False), (Path("missing").read_text, False)],
+    [
+        (refuse, False),
+        (lose, True),
+        (end_by_itself, False),
+        (lambda: 1 / 0, False),
+        (Path("missing").read_text, False),
+    ],
 )
 def test_a_step_is_tried_again_only_where_something_was_away(raising, again):
     assert is_worth_another_try(step(raising)) is again

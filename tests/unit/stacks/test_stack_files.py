@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from evergreen.errors import InputError
@@ -39,11 +41,22 @@ def test_a_component_is_left_out_where_what_it_needs_is_not_there():
     assert seldon.config["secret"] is None  # which ZenML wants written out
 
 
-def test_keys_of_settings_are_resolved_too(monkeypatch):
+def test_keys_of_settings_are_resolved_too_and_the_engines_socket(monkeypatch, tmp_path):
     monkeypatch.setenv("EVERGREEN_HOME", "/somewhere")
-    stack = read_stack(ROOT / "stacks" / "docker.yaml")
-    volumes = stack.components["orchestrator"].config["run_args"]["volumes"]
-    assert volumes == {"/somewhere": {"bind": "/somewhere", "mode": "rw"}}
+
+    def run_args(environ):
+        stack = read_stack(ROOT / "stacks" / "docker.yaml", environ)
+        return stack.components["orchestrator"].config["run_args"]
+
+    state = {"/somewhere": {"bind": "/somewhere", "mode": "rw"}}
+    engine = {"bind": "/var/run/docker.sock", "mode": "rw"}
+    assert run_args({})["volumes"] == {**state, "/var/run/docker.sock": engine}
+    socket = tmp_path / "podman.sock"
+    socket.touch()
+    os.chown(socket, -1, group := os.getgid())
+    given = run_args({"DOCKER_HOST": f"unix://{socket}"})
+    assert given["volumes"] == {**state, str(socket): engine}
+    assert given["group_add"] == [str(group)]
 
 
 def test_a_value_that_the_environment_lacks_is_left_to_the_secret():
