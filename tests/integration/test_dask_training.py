@@ -25,6 +25,7 @@ from tests.support.dask_cluster import dask_cluster
 from tests.support.engines import TARGETS, chosen, fitted, prepared, sales
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.timeout(600)  # processes start, are killed, and start again
 DASK = Engine(name="dask", reason="the test says so")
 TOLERANCE = 0.01  # of a metric, relative: what docs/scale.md promises
 
