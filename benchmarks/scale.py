@@ -1,14 +1,17 @@
 """Seconds and memory of train, monitor and batch as tables grow, beside the bare libraries.
 
     python benchmarks/scale.py [--rows 1e4,1e5,1e6] [--columns 30] [--work train,monitor,batch]
-                               [--engines memory,external] [--write scale.json]
+                               [--engines memory,external,dask] [--workers 2]
+                               [--write scale.json]
 
 Each run is a process of its own, as a user types it; its seconds include its start, and its memory
-is the highest resident set of that process (candidates are searched in it, not in helpers). The
-bare scripts do with plain libraries what the run must do at least:
+is the highest resident set of that process (candidates are searched in it, not in helpers), of
+Dask the highest among it and its workers. The bare scripts do with plain libraries what the run
+must do at least:
 
 train    pandas reads the table, XGBoost's own estimator is fitted on four fifths of it with
          the challenger's own parameters and rounds, and judged on the rest
+         with the engine dask: the same by Dask's data frames and XGBoost's Dask interface
 monitor  pandas reads both tables, SciPy tests every column (Kolmogorov-Smirnov)
 batch    PyArrow reads the table in pieces, ONNX Runtime scores them, PyArrow writes
 
@@ -48,6 +51,7 @@ training:
   trials: 1
   jobs: 1
   search_rows: {search_rows}
+  dask: {{workers: {workers}}}
 gate: {{champion: null}}
 """
 
@@ -64,6 +68,25 @@ held = np.random.default_rng(0).random(len(frame)) < 0.2
 model = XGBClassifier(n_estimators=rounds, max_depth=6, learning_rate=0.1, tree_method="hist")
 model.fit(frame[~held], y[~held])
 print(json.dumps({"log_loss": log_loss(y[held], model.predict_proba(frame[held]))}))
+""",
+    "train on dask": """
+import json, os, sys
+import dask.dataframe as dd
+from dask.distributed import Client, LocalCluster
+from sklearn.metrics import log_loss
+from xgboost import dask as dxgb
+table, rounds, workers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+threads = max(1, len(os.sched_getaffinity(0)) // workers)
+cluster = LocalCluster(None, workers, threads, dashboard_address="localhost:0")
+with cluster, Client(cluster) as client:
+    frame = dd.read_parquet(table, split_row_groups=True)
+    fit, held = frame.random_split([0.8, 0.2], random_state=0)
+    y = (fit["y"] == "yes").astype(int)
+    matrix = dxgb.DaskQuantileDMatrix(client, fit.drop(columns="y"), y)
+    params = {"objective": "binary:logistic", "max_depth": 6, "learning_rate": 0.1}
+    booster = dxgb.train(client, params | {"tree_method": "hist"}, matrix, rounds)["booster"]
+    found = dxgb.predict(client, booster, held.drop(columns="y")).compute()
+    print(json.dumps({"log_loss": log_loss((held["y"] == "yes").compute(), found)}))
 """,
     "monitor": """
 import json, sys
@@ -114,6 +137,7 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=30)
     parser.add_argument("--work", default="train,monitor,batch")
     parser.add_argument("--engines", default="memory,external")
+    parser.add_argument("--workers", type=int, default=2, help="of Dask, on this machine")
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--search-rows", type=int, default=20_000)
     parser.add_argument("--write", type=Path, help="JSON file for the figures")
@@ -138,7 +162,12 @@ def measure(rows: int, options: argparse.Namespace, folder: Path) -> Iterator[Me
     work = options.work.split(",")
     config = folder / "scale.yaml"
     config.write_text(
-        CONFIG.format(table=table, rounds=options.rounds, search_rows=options.search_rows)
+        CONFIG.format(
+            table=table,
+            rounds=options.rounds,
+            search_rows=options.search_rows,
+            workers=options.workers,
+        )
     )
     home = folder / "home"
     size = (rows, options.columns)
@@ -150,9 +179,11 @@ def measure(rows: int, options: argparse.Namespace, folder: Path) -> Iterator[Me
         if "train" in work:
             yield run
     if "train" in work:
-        yield timed("train", "bare", size, ["-c", BARE["train"], table, rounds_of(outcome)], home)[
-            0
-        ]
+        words = [table, rounds_of(outcome)]
+        yield timed("train", "bare", size, ["-c", BARE["train"], *words], home)[0]
+        if "dask" in options.engines.split(","):
+            words = ["-c", BARE["train on dask"], *words, options.workers]
+            yield timed("train", "bare on dask", size, words, home)[0]
     if "monitor" in work:
         command = ["run.py", "--pipeline", "monitor", "--config", str(config)]
         yield timed("monitor", "ours", size, [*command, "--window", table, "--json"], home)[0]
@@ -218,14 +249,18 @@ def rounds_of(outcome: dict[str, Any]) -> int:
 
 
 def markdown(measured: list[Measured]) -> str:
-    """Return one line per run, with what it took beside the bare script on the same table."""
-    bare = {(each.work, each.rows): each for each in measured if each.way == "bare"}
+    """Return one line per run, with what it took beside the bare script on the same table.
+
+    Runs on Dask stand beside the bare script on Dask.
+    """
+    bare = {(each.work, each.rows, each.way): each for each in measured}
     lines = [
         "| work | rows | way | seconds | ÷ bare | peak MB | ÷ bare |",
         "| --- | ---: | --- | ---: | ---: | ---: | ---: |",
     ]
     for each in measured:
-        beside = bare[each.work, each.rows]
+        kind = "bare on dask" if each.way in ("dask", "bare on dask") else "bare"
+        beside = bare[each.work, each.rows, kind]
         lines.append(
             f"| {each.work} | {each.rows:,} | {each.way} | {each.seconds:.1f} "
             f"| {each.seconds / beside.seconds:.2f} | {each.peak_mb:.0f} "

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from evergreen.alerts.settings import AlertsConfig
 from evergreen.batch.settings import BatchConfig
+from evergreen.dask.settings import DaskConfig
 from evergreen.data.engine import EngineChoice
 from evergreen.data.quality_config import Check as Check  # noqa: PLC0414  (re-export)
 from evergreen.data.quality_config import QualityConfig as QualityConfig  # noqa: PLC0414  (re-export)
@@ -217,14 +218,22 @@ class TrainingConfig(Value):
     engine: EngineChoice = Field(
         "auto",
         description="memory: the table is read as a whole. external: it stays on disk, and XGBoost "
-        "learns from there. auto: external where the table takes a tenth of the memory.",
+        "learns from there. dask: the same, and XGBoost learns on a cluster. auto: external where "
+        "the table takes a tenth of the memory.",
     )
+    dask: DaskConfig = Field(DaskConfig(), description="The cluster of the engine dask.")
     search_rows: PositiveInt | None = Field(
         None,
         description="Training rows that candidates are searched on. Default: all, or 100,000 with "
-        "the engine external; the best candidate is fitted on all.",
+        "the engines external and dask; the best candidate is fitted on all.",
     )
     seed: Seed = 42
+
+    @model_validator(mode="after")
+    def _dask_has_a_cluster(self) -> TrainingConfig:
+        if self.engine == "dask" and not self.dask.chosen:
+            raise ValueError("engine dask needs dask.scheduler or dask.workers")
+        return self
 
 
 class Outcome(Value):

@@ -38,6 +38,7 @@ MODELLING_LIBRARIES = (
 
 # What decides a model; the rest of the core judges, shows or serves it.
 TRAINING_CODE = ("config.py", "data", "expressions", "features", "training")
+_SHARING = ("jobs", "spread", "dask")  # who does the work of a training
 
 
 class Environment(Value):
@@ -114,7 +115,9 @@ def training_key(data_fingerprint: str, use_case: UseCase, code: str | None = No
         "contract": told["contract"],
         "split": told["split"],
         "features": told["features"],
-        "training": {key: training[key] for key in training if key not in ("jobs", "spread")},
+        "training": {
+            key: training[key] for key in training if key not in ("jobs", "spread", "dask")
+        },
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -30,7 +30,7 @@ def train(use_case: UseCase, command: str) -> None:
     today = str(datetime.now(UTC).date()) if use_case.data.expires_after else None
 
     at = Placement(use_case)
-    raw_table = at(load_table)(use_case.data, use_case.training.engine)
+    raw_table = at(load_table)(use_case.data, use_case.training.engine, use_case.training.dask)
     contract = at(define_contract)(raw_table, use_case)
     table_quality, data_report = at(check_quality)(raw_table, contract, use_case, today)
     training_rows, holdout_rows, data = at(split_table)(

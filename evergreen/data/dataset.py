@@ -185,6 +185,34 @@ class Dataset:
         """
         return pd.concat([piece[taken[piece.index]] for piece in self.pieces(columns)])
 
+    def row_groups(self) -> tuple[int, ...]:
+        """Return how many rows each row group of the file has.
+
+        Raises
+        ------
+        InputError, UnreachableError
+            As `open` does.
+        """
+        footer = _footer(self.path)
+        return tuple(footer.row_group(number).num_rows for number in range(footer.num_row_groups))
+
+    def read_row_group(self, number: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return one row group as `read` would; the index begins at 0.
+
+        Raises
+        ------
+        InputError, UnreachableError
+            As `read` does.
+        """
+        self._require_columns(columns)
+        lost = _read_metadata(self.path)["dtypes"]
+        names = list(self.columns if columns is None else columns)
+        try:
+            with pq.ParquetFile(self.path) as file:
+                return _as_frame(file.read_row_group(number, names, use_threads=False), names, lost)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _damaged(self.path, error) from error
+
     def _require_columns(self, columns: Sequence[str] | None) -> None:
         for name in columns or ():
             if name not in self.columns:
@@ -341,8 +369,16 @@ def appearing_whole(path: Path) -> Iterator[Path]:
 
 def _read_metadata(path: Path) -> dict[str, Any]:
     """Return our part of the file's key-value metadata."""
+    metadata = _footer(path).metadata or {}
+    if METADATA_KEY not in metadata:
+        raise InputError(f"{path} is a Parquet file, but not a dataset that Evergreen wrote")
+    stored: dict[str, Any] = json.loads(metadata[METADATA_KEY])
+    return stored
+
+
+def _footer(path: Path) -> pq.FileMetaData:
     try:
-        metadata = pq.read_metadata(path).metadata or {}
+        return pq.read_metadata(path)
     except FileNotFoundError as error:
         raise UnreachableError(
             f"The stored table {path} is gone; run again with --no-cache to make it anew"
@@ -351,10 +387,6 @@ def _read_metadata(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is no Parquet file, or is damaged: {error}") from error
     except OSError as error:
         raise UnreachableError(f"Cannot read {path}: {error.strerror or error}") from error
-    if METADATA_KEY not in metadata:
-        raise InputError(f"{path} is a Parquet file, but not a dataset that Evergreen wrote")
-    stored: dict[str, Any] = json.loads(metadata[METADATA_KEY])
-    return stored
 
 
 def _unknown_column(name: str, dataset: Dataset) -> str:

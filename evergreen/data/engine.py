@@ -1,4 +1,4 @@
-"""How a table is gone through: read as a whole into memory, or from disk piece by piece."""
+"""How a table is gone through: as a whole in memory, or from disk, by one process or by many."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 from evergreen.values import Value
 
-EngineName = Literal["memory", "external"]
+EngineName = Literal["memory", "external", "dask"]
 EngineChoice = Literal["auto", EngineName]  # auto: by the table's size
 
 
@@ -18,8 +18,8 @@ class Engine(Value):
 
     @property
     def external(self) -> bool:
-        """Whether no step may read the table as a whole."""
-        return self.name == "external"
+        """Whether no step may read the table as a whole; with ``dask``, too, it stays on disk."""
+        return self.name != "memory"
 
 
 IN_MEMORY = Engine()

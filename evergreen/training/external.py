@@ -18,11 +18,13 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
+from evergreen.config import TrainingConfig
 from evergreen.data.conform import model_frame, target_values
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
 from evergreen.paths import Home
 from evergreen.training.bounds import PREPROCESSING_ROWS, SELECTION_ROWS, some_rows
+from evergreen.training.on_dask import learn_on_dask
 
 FILE_BYTES = 64 << 20  # of features that XGBoost is given at once
 
@@ -30,36 +32,50 @@ Matrix = npt.NDArray[np.float32]
 
 
 def fit_by_pieces(
-    train: Dataset, contract: Contract, transform: Pipeline, estimator: Any, seed: int
+    train: Dataset,
+    contract: Contract,
+    transform: Pipeline,
+    estimator: Any,
+    training: TrainingConfig,
 ) -> Pipeline:
     """Fit both halves of a model on all training rows, of which a piece is in memory at a time.
 
-    ``estimator`` is XGBoost's, or one that looks at the target alone.
+    ``estimator`` is XGBoost's, which learns from disk or on Dask as the table's engine says, or one
+    that looks at the target alone.
 
     Raises
     ------
     InputError
-        If the file cannot be read.
+        If the file cannot be read, or the Dask cluster does not suit.
     UnreachableError
-        If the disk is full.
+        If the disk is full, or the Dask cluster does not answer.
     """
     rows = PREPROCESSING_ROWS
     if "select" in transform.named_steps:
         rows = SELECTION_ROWS
-    sample = some_rows(train, rows, seed)
+    sample = some_rows(train, rows, training.seed)
     transform.fit(model_frame(sample, contract), target_values(sample, contract))
     del sample
-    target = target_values(train.read([contract.target]), contract)
-    if not hasattr(estimator, "get_booster"):
-        estimator.fit(np.zeros((len(target), 1)), target)
+    if hasattr(estimator, "get_booster") and train.engine.name == "dask":
+        learn_on_dask(estimator, train, contract, transform, training.dask)
     else:
-        scratch = Home.locate().scratch
-        scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=scratch, prefix="features-") as folder:
-            features = _write_features(train, contract, transform, Path(folder) / "features.bin")
-            with _from_disk(estimator, features, Path(folder)):
-                estimator.fit(features, target)
+        target = target_values(train.read([contract.target]), contract)
+        if hasattr(estimator, "get_booster"):
+            _learn_from_disk(estimator, train, contract, transform, target)
+        else:
+            estimator.fit(np.zeros((len(target), 1)), target)
     return Pipeline([("features", transform), ("estimator", estimator)])
+
+
+def _learn_from_disk(
+    estimator: Any, train: Dataset, contract: Contract, transform: Pipeline, target: Any
+) -> None:
+    scratch = Home.locate().scratch
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="features-") as folder:
+        features = _write_features(train, contract, transform, Path(folder) / "features.bin")
+        with _from_disk(estimator, features, Path(folder)):
+            estimator.fit(features, target)
 
 
 def _write_features(train: Dataset, contract: Contract, transform: Pipeline, path: Path) -> Any:

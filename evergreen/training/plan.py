@@ -13,7 +13,7 @@ from pydantic import computed_field
 
 from evergreen.config import Task, TrainingConfig, UseCase
 from evergreen.costs import StageCost
-from evergreen.data.engine import Engine
+from evergreen.data.engine import Engine, EngineName
 from evergreen.data.size import TableSize, engine_for, memory_limit, table_size
 from evergreen.data.sources import describe_source
 from evergreen.training.bounds import (
@@ -89,6 +89,9 @@ EVALUATE_SECONDS: Final = 50.0  # per million rows and model
 PROFILE_SECONDS: Final = 0.5  # per million values
 PIECES: Final = 700_000_000  # bytes that pieces of a table on disk take, over all columns
 PER_ROW: Final = 60  # bytes per row that an engine on disk keeps
+FIT_SLOWER: Final[Mapping[EngineName, float]] = {"memory": 1.0, "external": 1.3, "dask": 1.2}
+WORKER_STARTED: Final = 400_000_000  # bytes of a Dask worker that has imported what it needs
+WORKER_VALUE: Final = 8  # bytes that Dask workers take for each value of the features
 
 
 def plan_training(use_case: UseCase, environ: Mapping[str, str] | None = None) -> TrainingPlan:
@@ -167,8 +170,8 @@ def _stages(
     yield StagePlan(
         stage="Fit the challenger",
         rows=train,
-        seconds=FIT_SECONDS * _rounds(training) * train * columns / 1e6 * (1.3 if external else 1),
-        memory=memory(fitted, FIT_COPIES),
+        seconds=FIT_SECONDS * _rounds(training) * train * columns / 1e6 * FIT_SLOWER[engine.name],
+        memory=memory(fitted, FIT_COPIES) + _workers_memory(train * columns, engine, training),
     )
     judged = min(holdout, EVALUATION_ROWS) if external else holdout
     yield StagePlan(
@@ -184,6 +187,13 @@ def _stages(
         seconds=PROFILE_SECONDS * profiled * columns / 1e6,
         memory=memory(profiled, 6.0),
     )
+
+
+def _workers_memory(values: int, engine: Engine, training: TrainingConfig) -> int:
+    """Return what Dask workers take that are processes of this machine."""
+    if engine.name != "dask" or training.dask.workers is None:
+        return 0
+    return training.dask.workers * WORKER_STARTED + WORKER_VALUE * values
 
 
 def _search_seconds(millions: float, use_case: UseCase, engine: Engine) -> float:

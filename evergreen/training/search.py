@@ -11,6 +11,7 @@ from evergreen.config import CandidateConfig, FeaturesConfig, SplitConfig, Task,
 from evergreen.data.conform import model_frame, target_values
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
+from evergreen.data.engine import Engine
 from evergreen.errors import InputError
 from evergreen.features import build_features, check_features
 from evergreen.training.candidate_search import CandidateSearch
@@ -63,7 +64,7 @@ def search_candidates(
         here = CandidateSearch(task)
         baseline = here.search(BASELINE, crew.pass_on)
         crew.work(here.search)
-    left_out = [_left_out(name) for name in named if name not in slowest_first]
+    left_out = [_left_out(name, train.engine) for name in named if name not in slowest_first]
     results = [baseline, *crew.results.values(), *left_out]
     return rank_candidates(results, task.metric, split, seconds=time.monotonic() - started)
 
@@ -108,7 +109,7 @@ def search_candidate(
     """
     check_features(contract, features)
     if not can_be_fitted(name, train.engine):
-        return _left_out(name)
+        return _left_out(name, train.engine)
     task = _task(train, contract, features, training, split, processes=1)
     return CandidateSearch(task).search(name, on_progress or _say_nothing)
 
@@ -171,7 +172,7 @@ def fit_candidate(
     transform = build_features(contract, features, scale=candidate.scale, seed=training.seed)
     with steady(threads):
         if train.engine.external:
-            model = fit_by_pieces(train, contract, transform, estimator, training.seed)
+            model = fit_by_pieces(train, contract, transform, estimator, training)
         else:
             model = Pipeline([("features", transform), ("estimator", estimator)])
             frame = train.read()
@@ -180,9 +181,9 @@ def fit_candidate(
     return model
 
 
-def _left_out(name: str) -> CandidateResult:
+def _left_out(name: str, engine: Engine) -> CandidateResult:
     """Return the result of a candidate that would need the table in memory."""
-    reason = f"{LEFT_OUT}: it needs the whole table in memory, and training.engine is external"
+    reason = f"{LEFT_OUT}: it needs the whole table in memory, and training.engine is {engine.name}"
     return CandidateResult.failed(name, BY_NAME[name].title, reason)
 
 

@@ -54,3 +54,24 @@ class LabelledXGBClassifier(XGBClassifier):
         params: dict[str, Any] = super().get_xgb_params()
         params.pop("class_weight", None)
         return params
+
+
+def parameters_for(estimator: Any, classes: int | None) -> dict[str, Any]:
+    """Return the parameters with which `xgboost.train` does what the estimator's ``fit`` does.
+
+    ``classes`` is their number, None for a regression. Threads are left to who trains.
+    """
+    params: dict[str, Any] = estimator.get_xgb_params()
+    params.pop("n_jobs", None)
+    if classes is not None and classes > 2:
+        params["objective"], params["num_class"] = "multi:softprob", classes
+    return params
+
+
+def adopt_booster(estimator: Any, booster: Any, objective: str, labels: Labels | None) -> None:
+    """Make an estimator what its ``fit`` would have made it, had it learned this booster."""
+    estimator._Booster = booster
+    estimator.objective = objective
+    if labels is not None:
+        estimator.n_classes_ = len(labels)
+        estimator.labels_ = labels

@@ -11,6 +11,8 @@ from zenml.types import HTMLString
 
 from evergreen.alerts.alert import Alert
 from evergreen.config import DataConfig, UseCase
+from evergreen.dask.cluster import require_cluster
+from evergreen.dask.settings import DaskConfig
 from evergreen.data.conform import conform
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
@@ -40,9 +42,13 @@ logger = get_logger(__name__)
     enable_artifact_visualization=False,
     output_materializers={"raw_table": DatasetMaterializer},
 )
-def load_table(data: DataConfig, engine: EngineChoice) -> Annotated[Dataset, "raw_table"]:
+def load_table(
+    data: DataConfig, engine: EngineChoice, dask: DaskConfig
+) -> Annotated[Dataset, "raw_table"]:
     """Read the source anew in every run; what follows is cached by the table's fingerprint."""
     chosen = choose_engine(engine, data.source)
+    if chosen.name == "dask":
+        require_cluster(dask)
     path = scratch_file("raw.parquet")
     stays = f" to disk, piece by piece: {chosen.reason}" if chosen.external else ""
     announce(f"Load {describe_source(data.source)}{stays}")

@@ -90,7 +90,8 @@ def fit_challenger(
     split: SplitConfig,
 ) -> tuple[Annotated[BaseEstimator, "challenger"], Annotated[BaseEstimator, "baseline"]]:
     """Fit the best candidate, and the baseline that it must beat, on all training rows."""
-    announce("Fit the challenger")
+    on_dask = training_rows.engine.name == "dask"
+    announce(f"Fit the challenger on {training.dask.title}" if on_dask else "Fit the challenger")
     by_name = {candidate.name: candidate for candidate in search_result.candidates}
     challenger, baseline = (
         search.fit_candidate(

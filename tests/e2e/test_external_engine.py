@@ -11,6 +11,7 @@ import pytest
 
 from evergreen.promotion.bundle import open_bundle
 from tests.support.command_line import Home
+from tests.support.postgres import free_port
 
 ROWS = 20_000
 METRIC_TOLERANCE = 0.01  # relative: what docs/scale.md promises
@@ -26,6 +27,7 @@ training:
     decision_tree:
   trials: 1
   search_rows: 2000
+  dask: {workers: 2, memory: 2Gi}
 evaluation: {bootstrap: 100, importance_rows: 100}
 gate: {champion: {mode: not_worse, margin: 0.02}}
 """
@@ -50,39 +52,49 @@ def config(tmp_path) -> Path:
     return path
 
 
-def test_both_engines(home, config):
+def test_all_engines(home, config):
     results = {}
-    for engine in ("memory", "external"):
+    for engine in ("memory", "external", "dask"):
         done = home.run(
             *("--pipeline", "train", "--config", str(config), "--json"),
             *("--set", f"training.engine={engine}"),
         ).check()
         results[engine] = json.loads(done.out)
-    memory, external = results["memory"], results["external"]
+    memory = results.pop("memory")
+    scores = {each["name"]: each for each in memory["candidates"]}
+    assert scores["decision_tree"]["score"] is not None
 
-    for same in ("data_fingerprint", "rows", "train_rows", "holdout_rows"):
-        assert external[same] == memory[same], same
-    scores = {
-        name: {each["name"]: each for each in result["candidates"]}
-        for name, result in results.items()
-    }
-    assert scores["external"]["xgboost"]["score"] == scores["memory"]["xgboost"]["score"]
-    assert scores["memory"]["decision_tree"]["score"] is not None
-    assert "training.engine is external" in scores["external"]["decision_tree"]["error"]
-    for name, interval in memory["metrics"].items():
-        found = external["metrics"][name]["estimate"]
-        assert found == pytest.approx(interval["estimate"], rel=METRIC_TOLERANCE), name
+    for engine, result in results.items():
+        for same in ("data_fingerprint", "rows", "train_rows", "holdout_rows"):
+            assert result[same] == memory[same], same
+        found = {each["name"]: each for each in result["candidates"]}
+        assert found["xgboost"]["score"] == scores["xgboost"]["score"]
+        assert f"training.engine is {engine}" in found["decision_tree"]["error"]
+        for name, interval in memory["metrics"].items():
+            estimate = result["metrics"][name]["estimate"]
+            assert estimate == pytest.approx(interval["estimate"], rel=METRIC_TOLERANCE), name
 
-    assert external["status"] == "promoted"  # not worse than the champion from memory
-    report = Path(external["reports"]["training"]).read_text(encoding="utf-8")
-    assert "external: training.engine is external" in report
-    assert "searched on 2,000 training rows drawn evenly" in report
-    log = Path(external["log"]).read_text(encoding="utf-8")
-    assert "The engine is external: training.engine is external" in log
-    bundle = open_bundle(Path(external["artifacts"]["bundle"]) / "bundle")
-    assert bundle.manifest.runtime == "onnx"
-    assert bundle.manifest.origin.rows == memory["train_rows"]
-    assert not list((home.state / "tmp").rglob("features*"))
+        assert result["status"] == "promoted"  # not worse than the champion before
+        report = Path(result["reports"]["training"]).read_text(encoding="utf-8")
+        assert f"{engine}: training.engine is {engine}" in report
+        assert "searched on 2,000 training rows drawn evenly" in report
+        log = Path(result["log"]).read_text(encoding="utf-8")
+        assert f"The engine is {engine}: training.engine is {engine}" in log
+        bundle = open_bundle(Path(result["artifacts"]["bundle"]) / "bundle")
+        assert bundle.manifest.runtime == "onnx"
+        assert bundle.manifest.origin.rows == memory["train_rows"]
+    for rest in ("features*", "shared*", "dask*"):
+        assert not list((home.state / "tmp").rglob(rest))
+
+
+def test_a_cluster_that_is_not_there_is_told_of_before_the_table_is_loaded(home, config):
+    engine = ("--set", "training.engine=dask", "--set")
+    train = ("--pipeline", "train", "--config", str(config), *engine)
+    home.run(*train, "training.dask={}").check(2, "needs dask.scheduler or dask.workers")
+    nowhere = f"tcp://127.0.0.1:{free_port()}"
+    done = home.run(*train, f"training.dask={{scheduler: '{nowhere}'}}")
+    done.check(3, f"The Dask scheduler {nowhere} does not answer", "training.dask.scheduler")
+    assert "Check the data" not in done.out + done.err
 
 
 def test_a_plan_trains_nothing(config, tmp_path):

@@ -172,3 +172,18 @@ def test_missing_damaged_and_foreign_files_say_so(tmp_path):
 def test_a_dataset_is_an_ordinary_parquet_file(tmp_path):
     dataset = Dataset.write(_mixed_frame(), tmp_path / "t.parquet")
     assert pq.read_table(dataset.path).num_rows == 3
+
+
+def test_row_groups_are_read_one_by_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("evergreen.data.dataset.ROW_GROUP", 4)
+    frame = pd.DataFrame({"a": range(10), "b": [*"abcdefghij"]}).astype({"b": "object"})
+    stored = Dataset.write(frame, tmp_path / "t.parquet")
+    assert stored.row_groups() == (4, 4, 2)
+    expected = frame.iloc[4:8].reset_index(drop=True)
+    pd.testing.assert_frame_equal(stored.read_row_group(1), expected)
+    pd.testing.assert_frame_equal(stored.read_row_group(1, ["b"]), expected[["b"]])
+    with pytest.raises(InputError, match="no column 'c'"):
+        stored.read_row_group(1, ["c"])
+    stored.path.unlink()
+    with pytest.raises(UnreachableError, match="is gone"):
+        stored.row_groups()

@@ -6,23 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evergreen.config import FeaturesConfig, SplitConfig, TrainingConfig, UseCase
+from evergreen.config import FeaturesConfig, SplitConfig, TrainingConfig
 from evergreen.data import dataset as datasets
-from evergreen.data.conform import conform, model_frame, target_values
-from evergreen.data.dataset import Dataset
-from evergreen.data.engine import Engine
-from evergreen.data.infer import infer_contract
+from evergreen.data.conform import model_frame, target_values
 from evergreen.errors import InputError
 from evergreen.onnx_export import check_parity, export_onnx
 from evergreen.promotion.serialization import load_model, save_model
 from evergreen.training import bounds, external
 from evergreen.training.bounds import search_rows, search_table
-from evergreen.training.results import CandidateResult
-from evergreen.training.search import fit_candidate, search_candidate, search_candidates
-
-ROWS = 8_000
-EXTERNAL = Engine(name="external", reason="the test says so")
-TARGETS = ("truth", "kind", "price")
+from evergreen.training.search import search_candidate, search_candidates
+from tests.support.engines import ROWS, TARGETS, chosen, fitted, prepared, sales
 
 
 @pytest.fixture(autouse=True)
@@ -34,69 +27,7 @@ def small_pieces(monkeypatch):
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    random = np.random.default_rng(4)
-    a, b = random.normal(size=(2, ROWS))
-    colour = random.choice(["red", "green", "blue"], ROWS, p=[0.6, 0.3, 0.1])
-    value = a + b * (colour == "red") + random.normal(0, 0.5, ROWS)
-    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(random.integers(0, 300, ROWS), "D")
-    return pd.DataFrame(
-        {
-            "a": np.where(random.random(ROWS) < 0.05, np.nan, a),
-            "b": b,
-            "colour": pd.Series(colour, dtype="str"),
-            "day": days.as_unit("us"),
-            "truth": value > 0,
-            "kind": pd.Series(np.select([value < -1, value < 1], ["low", "mid"], "high")),
-            "price": value,
-        }
-    )
-
-
-def prepared(table, target, folder):
-    """Return a use case, its contract, and the same rows for both engines."""
-    use_case = UseCase.model_validate(
-        {
-            "name": "tried",
-            "task": "regression" if target == "price" else "classification",
-            "data": {
-                "source": "x.csv",
-                "target": target,
-                "ignore": [name for name in TARGETS if name != target],
-            },
-            "features": {"derive": {"ratio": "a / b"}},
-        }
-    )
-    contract = infer_contract(table, use_case)
-    frame = conform(table, contract)
-    sides = [
-        Dataset.write(frame, folder / f"{engine.name}.parquet", "rows", engine)
-        for engine in (Engine(), EXTERNAL)
-    ]
-    return use_case, contract, frame, sides
-
-
-def chosen(name: str, **params: object) -> CandidateResult:
-    """Return what a search that chose these parameters gives."""
-    return CandidateResult.model_validate(
-        {"name": name, "title": name, "params": params, "score": 0.0, "score_std": 0.0}
-        | {"fold_scores": (), "rounds": 40 if name == "xgboost" else None, "trials": ()}
-        | {"seconds": 0.0}
-    )
-
-
-def fitted(sides, contract, use_case, candidate, **training):
-    """Return the models that both engines fit."""
-    return [
-        fit_candidate(
-            side,
-            contract,
-            candidate,
-            features=use_case.features,
-            training=TrainingConfig(**training),
-            split=use_case.split,
-        )
-        for side in sides
-    ]
+    return sales()
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -122,3 +122,27 @@ def test_each_planned_stage_meets_what_it_took():
     assert met["Load"] == costs[0]
     assert met["Fit the challenger"] == costs[2]
     assert met["Check the data"] is None
+
+
+def test_workers_of_this_machine_take_their_memory():
+    rows = 20_000_000
+    dask = Engine(name="dask", reason="the test says so")
+
+    def fit(engine: Engine, **cluster: object) -> int:
+        case = use_case(dask=cluster)
+        stages = plan_stages(rows, 30, rows * 240, engine, case)
+        return next(each.memory for each in stages if each.stage == "Fit the challenger")
+
+    elsewhere = fit(dask, scheduler="tcp://scheduler:8786")
+    assert elsewhere == fit(EXTERNAL)
+    two, four = fit(dask, workers=2), fit(dask, workers=4)
+    assert two > elsewhere + 8 * 0.8 * rows * 30
+    assert two < four < 2 * two
+
+
+def test_the_plan_of_a_cluster_does_not_ask_for_it(table):
+    plan = plan_training(use_case(table, engine="dask", dask={"scheduler": "tcp://127.0.0.1:1"}))
+    assert plan.engine.name == "dask"
+    assert "training.engine is dask" in plan.engine.reason
+    by_name = {stage.stage: stage for stage in plan.stages}
+    assert by_name["Fit the challenger"].rows == 4_000

@@ -1,0 +1,198 @@
+"""A client of a Dask cluster: one of this machine's own while it is needed, or one that runs.
+
+A cluster of one's own speaks TLS with keys made for it alone: whoever reaches a scheduler can run
+code on it.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from evergreen.dask.fitness import require_fitting
+from evergreen.dask.settings import DaskConfig
+from evergreen.data.size import memory_limit
+from evergreen.errors import InputError, UnreachableError
+from evergreen.paths import Home
+from evergreen.resources import memory_in_bytes
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+T = TypeVar("T")
+
+CONNECT_SECONDS: Final = 15  # for a scheduler to answer
+START_SECONDS: Final = 120  # for workers to be there
+FREE_SECONDS: Final = 10  # for workers to end what is no longer wanted
+
+_OWN: Final = {
+    # What a lost worker did is not tried on the others: whoever asked for it begins anew.
+    "distributed.scheduler.allowed-failures": 0,
+    # XGBoost needs its rows in memory: where they do not fit, a worker is to be ended and told of,
+    # not to wait forever with its task.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    # Nobody looks at its pages.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
+
+
+@contextmanager
+def connected(config: DaskConfig) -> Iterator[Client]:
+    """Yield a client of the cluster, with at least one worker; the workers suit this process.
+
+    A cluster that was started for it ends with the block.
+
+    Raises
+    ------
+    InputError
+        If a worker's Python, libraries or Evergreen are others than here, or a worker does not see
+        the files of this process.
+    UnreachableError
+        If the scheduler does not answer, has no workers, or processes cannot be started.
+    """
+    with ExitStack() as stack:
+        if config.scheduler is None:
+            client = stack.enter_context(_own_cluster(config))
+        else:
+            client = stack.enter_context(_client_of(config.scheduler))
+        _await_workers(client, config)
+        if config.scheduler is not None:
+            require_fitting(client)
+        yield client
+
+
+def require_cluster(config: DaskConfig) -> None:
+    """Raise what `connected` would, where the cluster is there already.
+
+    For the beginning of a run, whose work would otherwise be in vain.
+    """
+    if config.scheduler is not None:
+        with connected(config):
+            pass
+
+
+def _await_workers(client: Client, config: DaskConfig) -> None:
+    """Wait until one worker is there, or all of a cluster of one's own."""
+    wanted = config.workers or 1
+    try:
+        client.wait_for_workers(wanted, timeout=START_SECONDS)
+    except TimeoutError as error:
+        if config.scheduler is None:
+            raise UnreachableError(
+                f"Of {wanted} Dask workers on this machine {len(workers_of(client))} have started "
+                f"within {START_SECONDS} s; lower training.dask.workers, or free memory"
+            ) from error
+        raise UnreachableError(
+            f"The Dask scheduler {config.scheduler} has no workers; start some: "
+            f"dask worker {config.scheduler}"
+        ) from error
+
+
+def in_thread(work: Callable[[], T]) -> concurrent.futures.Future[T]:
+    """Return what will hold the result of ``work``, which nobody has to wait for."""
+    outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return outcome
+
+
+def workers_of(client: Client) -> list[str]:
+    """Return the addresses of the workers that are there now, in the order of their names."""
+    found = client.sync(client.scheduler.identity)["workers"]
+    return sorted(found, key=lambda address: (str(found[address]["name"]), address))
+
+
+def free_workers(client: Client, workers: Iterable[str], task: str) -> list[str]:
+    """Free workers from tasks whose names begin so; return those that stay with them.
+
+    A task cannot be stopped: the process is started anew, if there is a nanny to do that.
+    """
+
+    def busy(task: str, dask_worker: Any) -> bool:  # Dask gives the worker by this name
+        return any(str(each.key).startswith(task) for each in dask_worker.state.executing)
+
+    held = list(workers)
+    deadline = time.monotonic() + FREE_SECONDS
+    while held and time.monotonic() < deadline:
+        told = client.run(busy, task, workers=held, on_error="return")
+        held = [worker for worker, answer in told.items() if answer is True]
+        time.sleep(0.5)
+    if not held:
+        return []
+    known = client.sync(client.scheduler.identity)["workers"]
+    watched = [worker for worker in held if known.get(worker, {}).get("nanny")]
+    if watched:
+        client.restart_workers(watched, timeout=START_SECONDS, raise_for_error=False)
+    return [worker for worker in held if worker not in watched]
+
+
+@contextmanager
+def _own_cluster(config: DaskConfig) -> Iterator[Client]:
+    import dask
+    import joblib
+    from distributed import Client, LocalCluster
+
+    workers = config.workers or 1
+    memory = memory_limit() // workers
+    if config.memory is not None:
+        memory = int(memory_in_bytes(config.memory))
+    with ExitStack() as stack:
+        try:
+            scratch = Home.locate().scratch
+            scratch.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(tempfile.TemporaryDirectory(dir=scratch, prefix="dask-"))
+            stack.enter_context(dask.config.set(_OWN))
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=max(1, joblib.cpu_count() // workers),
+                memory_limit=memory,
+                host="127.0.0.1",
+                security=True,
+                dashboard_address="127.0.0.1:0",
+                local_directory=folder,
+            )
+            client = stack.enter_context(Client(stack.enter_context(cluster)))
+        except (OSError, RuntimeError) as error:
+            raise UnreachableError(
+                f"Dask workers cannot be started on this machine: {error}; "
+                "lower training.dask.workers, or free memory and processes"
+            ) from error
+        yield client
+
+
+@contextmanager
+def _client_of(address: str) -> Iterator[Client]:
+    from distributed import Client
+
+    try:
+        # Not all of it keeps to the timeout: something silent at the address would hold it forever.
+        began = in_thread(partial(Client, address, timeout=CONNECT_SECONDS))
+        client = began.result(2 * CONNECT_SECONDS)
+    except (OSError, RuntimeError) as error:  # a timeout is an OSError
+        reason = f": {error}" if str(error) else ""
+        raise UnreachableError(
+            f"The Dask scheduler {address} does not answer{reason}. See that it runs, with the "
+            "versions of requirements.txt, and that training.dask.scheduler is its address"
+        ) from error
+    except TypeError as error:  # Dask's words for it speak of its inner arguments
+        raise InputError(
+            f"training.dask.scheduler is {address}, but Dask has no certificates to speak TLS "
+            "with; name them by DASK_DISTRIBUTED__COMM__TLS__CA_FILE and its neighbours"
+        ) from error
+    with client:
+        yield client

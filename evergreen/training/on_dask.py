@@ -1,0 +1,273 @@
+"""Fitting XGBoost on a Dask cluster, whose workers read the table's row groups themselves.
+
+Each row group becomes features on one worker and stays in its memory; XGBoost's own Dask interface
+learns from there, the workers agreeing on bins (a distributed weighted quantile sketch, Chen &
+Guestrin 2016, section 3.3) and on every split. A worker that is lost takes its rows and the trees
+so far with it, so the training begins anew.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.pipeline import Pipeline
+
+from evergreen.dask.cluster import connected, free_workers, in_thread, workers_of
+from evergreen.dask.settings import DaskConfig
+from evergreen.data.conform import model_frame, target_values
+from evergreen.data.contract import Contract
+from evergreen.data.dataset import Dataset
+from evergreen.errors import InputError, UnreachableError
+from evergreen.paths import Home
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+ATTEMPTS: Final = 3
+WATCH_SECONDS: Final = 2.0  # between looks at who is there
+NOTICE_SECONDS: Final = 5.0  # in which a scheduler notices that a worker is gone
+STEP_SECONDS: Final = 300  # that XGBoost's workers wait for each other, at most
+_PART: Final = "fn-"  # so the names of XGBoost's tasks begin, one for each worker
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a worker needs to make one row group into what XGBoost learns from.
+
+    ``labels`` are those of a classification, in order, ``weights`` those of their rows.
+    """
+
+    table: Dataset
+    contract: Contract
+    transform: Pipeline
+    labels: npt.NDArray[Any] | None = None
+    weights: npt.NDArray[np.float32] | None = None
+
+    def part(self, number: int) -> dict[str, npt.NDArray[np.float32]]:
+        """Return data (rows × features) and label of a row group, and weight where rows have one.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged, or not the one that the recipe was made for.
+        UnreachableError
+            If the file is gone.
+        """
+        if Dataset.open(self.table.path).fingerprint != self.table.fingerprint:
+            raise InputError(f"{self.table.path} holds another table here than where the run began")
+        names = [*(column.name for column in self.contract.features), self.contract.target]
+        frame = self.table.read_row_group(number, names)
+        made = self.transform.transform(model_frame(frame, self.contract))
+        part = {"data": np.ascontiguousarray(made, dtype=np.float32)}
+        target = target_values(frame, self.contract)
+        if self.labels is None:
+            return part | {"label": target.astype(np.float32)}
+        codes = np.searchsorted(self.labels, target)
+        part["label"] = codes.astype(np.float32)
+        if self.weights is not None:
+            part["weight"] = self.weights[codes]
+        return part
+
+
+def learn_on_dask(
+    estimator: Any, train: Dataset, contract: Contract, transform: Pipeline, config: DaskConfig
+) -> None:
+    """Fit XGBoost's estimator on what a fitted ``transform`` makes of all training rows.
+
+    Raises
+    ------
+    InputError
+        If the cluster does not suit this process; see `evergreen.dask.cluster.connected`.
+    UnreachableError
+        If there is no cluster, or its workers are lost again and again.
+    """
+    from evergreen.training.xgboost_adapter import adopt_booster, parameters_for
+
+    labels = weights = None
+    if contract.labels is not None:
+        labels, counts = _label_counts(train, contract)
+        if estimator.class_weight is not None:  # as scikit-learn's compute_class_weight
+            weights = (counts.sum() / (len(counts) * counts)).astype(np.float32)
+    params = parameters_for(estimator, None if labels is None else len(labels))
+    rounds = estimator.get_num_boosting_rounds()
+    with _where_workers_see_it(train) as table:
+        recipe = Recipe(table, contract, transform, labels, weights)
+        booster = _persistently(recipe, params, rounds, config)
+    adopt_booster(estimator, booster, params["objective"], labels)
+
+
+def spread(rows: tuple[int, ...], workers: list[str]) -> list[str]:
+    """Return for each row group the worker that gets it: the one with the fewest rows so far."""
+    load = dict.fromkeys(workers, 0)
+    homes = []
+    for count in rows:
+        home = min(workers, key=load.__getitem__)
+        load[home] += count
+        homes.append(home)
+    return homes
+
+
+class WorkersLostError(Exception):
+    """Workers of an attempt are gone."""
+
+    def __init__(self, workers: Sequence[str]) -> None:
+        super().__init__(", ".join(workers))
+        self.workers = workers
+
+
+def _persistently(recipe: Recipe, params: dict[str, Any], rounds: int, config: DaskConfig) -> Any:
+    """Train, anew with the workers that are left where some were lost."""
+    stuck: list[str] = []
+    for attempt in range(1, ATTEMPTS + 1):
+        with connected(config) as client:
+            workers = [worker for worker in workers_of(client) if worker not in stuck]
+            if not workers:
+                raise UnreachableError(
+                    f"On {config.title}, {', '.join(stuck)} still wait in XGBoost for a worker "
+                    "that was lost. Start them anew; with a nanny, the run would have done so"
+                )
+            train = partial(_train, client, workers, recipe, params, rounds)
+            try:
+                return _watched(client, workers, train)
+            except WorkersLostError as error:
+                lost = error
+                if config.scheduler is not None:
+                    stuck += free_workers(client, set(workers) - set(error.workers), _PART)
+        told = f"{len(lost.workers)} of {len(workers)} Dask workers, {lost}"
+        logger.warning("Attempt %d of %d to learn on Dask lost %s", attempt, ATTEMPTS, told)
+    raise UnreachableError(
+        f"Each of {ATTEMPTS} attempts to learn on {config.title} lost workers, the last one "
+        f"{told}. If they ran out of memory, give them more, or take more of them: each needs "
+        "eight bytes for every value of its share of the features. Their logs tell what ended them"
+    ) from lost
+
+
+def _watched(client: Client, workers: Sequence[str], work: Callable[[], Any]) -> Any:
+    """Return what ``work`` returns, in a thread that is left alone when a worker is lost.
+
+    It may wait forever then: for a task that Dask gives to another worker, whose only thread waits
+    in XGBoost for the one that is gone. It ends with the client.
+    """
+    outcome = in_thread(work)
+    while not concurrent.futures.wait([outcome], WATCH_SECONDS).done:
+        if lost := _gone(client, workers):
+            raise WorkersLostError(lost)
+    try:
+        return outcome.result()
+    except Exception as error:
+        deadline = time.monotonic() + NOTICE_SECONDS
+        while not (lost := _gone(client, workers)) and time.monotonic() < deadline:
+            time.sleep(0.25)
+        if lost:
+            raise WorkersLostError(lost) from error
+        raise
+
+
+def _gone(client: Client, workers: Sequence[str]) -> list[str]:
+    try:
+        there = workers_of(client)
+    except (OSError, RuntimeError):  # the scheduler itself does not answer
+        return list(workers)
+    return [worker for worker in workers if worker not in there]
+
+
+def _train(
+    client: Client, workers: list[str], recipe: Recipe, params: dict[str, Any], rounds: int
+) -> Any:
+    """Return the booster that the workers learn together."""
+    from xgboost import dask as xgboost_dask
+    from xgboost.collective import Config
+
+    rows = recipe.table.row_groups()
+    fields = _fields(client, recipe, spread(rows, workers))
+    width = client.submit(np.shape, fields["data"][0]).result()[1]
+    matrix = xgboost_dask.DaskQuantileDMatrix(
+        client,
+        _whole(fields["data"], [(count, width) for count in rows]),
+        _whole(fields["label"], [(count,) for count in rows]),
+        weight=_whole(fields["weight"], [(count,) for count in rows])
+        if "weight" in fields
+        else None,
+        max_bin=params.get("max_bin"),
+    )
+    del fields  # the matrix keeps them now
+    limits = Config(timeout=STEP_SECONDS, tracker_timeout=STEP_SECONDS)
+    learned = xgboost_dask.train(
+        client, params, matrix, rounds, verbose_eval=False, coll_cfg=limits
+    )
+    return learned["booster"]
+
+
+def _whole(parts: Sequence[Future], shapes: Sequence[tuple[int, ...]]) -> Any:
+    """Return Dask's array of parts whose shapes are known."""
+    from dask import array
+
+    arrays = (
+        array.from_delayed(part, shape, dtype=np.float32)
+        for part, shape in zip(parts, shapes, strict=True)
+    )
+    return array.concatenate(list(arrays))
+
+
+def _fields(client: Client, recipe: Recipe, homes: list[str]) -> dict[str, list[Future]]:
+    """Let the workers make their parts; return data, label and weight of each."""
+    from distributed import as_completed
+
+    shared = client.scatter(recipe, hash=False)
+    parts = [
+        client.submit(
+            Recipe.part, shared, number, workers=[home], allow_other_workers=True, pure=False
+        )
+        for number, home in enumerate(homes)
+    ]
+    for part in as_completed(parts):
+        if part.status != "finished":
+            part.result()  # raises
+    names = ["data", "label", *(["weight"] if recipe.weights is not None else [])]
+    return {
+        name: client.map(dict.__getitem__, parts, [name] * len(parts), pure=False) for name in names
+    }
+
+
+def _label_counts(
+    train: Dataset, contract: Contract
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Return the labels that occur, in order, and how often each does."""
+    labels, codes = np.unique(
+        target_values(train.read([contract.target]), contract), return_inverse=True
+    )
+    return labels, np.bincount(codes)
+
+
+@contextmanager
+def _where_workers_see_it(train: Dataset) -> Iterator[Dataset]:
+    """Give the table a place in the state folder; on the same disk it is not copied."""
+    scratch = Home.locate().scratch
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="shared-") as folder:
+        path = Path(folder) / "table.parquet"
+        try:
+            os.link(train.path, path)
+        except OSError:
+            try:
+                shutil.copyfile(train.path, path)
+            except OSError as error:
+                raise UnreachableError(
+                    f"Cannot copy the table to {path}, where workers see it: {error.strerror}"
+                ) from error
+        yield replace(train, path=path)
