@@ -115,9 +115,7 @@ def training_key(data_fingerprint: str, use_case: UseCase, code: str | None = No
         "contract": told["contract"],
         "split": told["split"],
         "features": told["features"],
-        "training": {
-            key: training[key] for key in training if key not in ("jobs", "spread", "dask")
-        },
+        "training": {key: training[key] for key in training if key not in _SHARING},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

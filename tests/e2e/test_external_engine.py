@@ -52,6 +52,7 @@ def config(tmp_path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_all_engines(home, config):
     results = {}
     for engine in ("memory", "external", "dask"):

@@ -113,6 +113,7 @@ def test_the_baseline_needs_no_cluster(table, tmp_path):
     np.testing.assert_array_equal(found.predict(inputs), memory.predict(inputs))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("delay", [0, 3], ids=["while they meet", "while trees grow"])
 def test_a_training_begins_anew_when_a_worker_is_killed(delay, table, tmp_path, caplog):
     """Its peer then waits in C++ for what it would send."""
@@ -143,6 +144,7 @@ def test_a_training_begins_anew_when_a_worker_is_killed(delay, table, tmp_path, 
     assert found[-1].get_booster().num_boosted_rounds() == 600
 
 
+@pytest.mark.long
 def test_workers_that_die_each_time_are_told_of_once(table, tmp_path, monkeypatch):
     """Their limit is less than they need, so each is ended by its own watcher."""
     monkeypatch.setattr(on_dask, "ATTEMPTS", 2)
