@@ -18,7 +18,7 @@ from evergreen.serving.log_tables import PREDICTIONS, SMOKE_TEST
 from tests.kubernetes.conftest import IRIS, NAMESPACE, QUICK, kubectl, stack_of_steps_here
 from tests.support.swaps import Answers, asking
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.long]
 
 SMALL = "--set=deploy.cluster.resources={cpu: 0.05, memory: 512Mi, memory_limit: 2Gi}"
 PATIENT = "--set=deploy.timeout=10m"

@@ -92,6 +92,7 @@ def test_two_runs_at_once(champion):
     """The fixture asks: it is what the other tests start from."""
 
 
+@pytest.mark.long
 def test_pods_and_servers_that_go_away_are_made_up_for(champion, cluster_home, servers):
     with cluster_home.running(*WINE, *OTHER) as run:
         kill(of_run(run, "search_candidate_logistic_regression"))
@@ -107,6 +108,7 @@ def test_pods_and_servers_that_go_away_are_made_up_for(champion, cluster_home, s
     assert_nothing_goes_on()
 
 
+@pytest.mark.long
 def test_a_cluster_without_its_api_server_or_its_kubelet(champion, cluster_home, servers):
     with cluster_home.running(*WINE, "--no-cache") as run:
         of_run(run, OWN)

@@ -15,7 +15,7 @@ from tests.kubernetes.conftest import NAMESPACE, kubectl
 from tests.support.command_line import ROOT
 from tests.support.s3 import S3
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.long]
 
 # A busy machine gives next to nothing to pods that ask for nothing.
 QUICK = (

@@ -13,7 +13,7 @@ from tests.kubernetes.conftest import NAMESPACE, QUICK, kubectl, stack_of_steps_
 from tests.support.command_line import ROOT
 from tests.support.installed import images_in_registry, test_cluster, until
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.long]
 
 DEFINITION = ROOT / "tests" / "kubernetes" / "seldon_definition.yaml"
 # A name of its own: whatever ran before, there is no champion yet.

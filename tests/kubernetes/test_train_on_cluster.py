@@ -13,6 +13,7 @@ from tests.support.command_line import Home
 pytestmark = pytest.mark.timeout(3600)  # the first run builds the image, and the node pulls it
 
 
+@pytest.mark.long
 def test_wine_is_the_same_on_both_stacks(cluster_home, tmp_path):
     # A name of its own: whatever ran before, there is no champion yet on either stack.
     train = ("--pipeline", "train", "--json", "--set", "name=wine_on_both")
