@@ -48,8 +48,11 @@ def carry_out(
     """
     from zenml.client import Client
 
+    from steps.kept_artifacts import keep_published
+
     stack = Client().active_stack
     if runs_here(stack):
+        keep_published()
         return _at_this_machine(pipeline, stack)(use_case, *arguments)
     elsewhere = placed(pipeline, stack, use_case, view)
     view.show("Start the steps")

@@ -1,6 +1,6 @@
 """ZenML's Kubernetes orchestrator, with patience where the cluster's API server is away.
 
-It also lets pods start their steps by `steps.pod_entrypoint`.
+It also lets pods start their steps by `steps.pod_entrypoint`, and keeps what they have published.
 
 ZenML's own gives a step up at the first request that finds no API server, though its pod runs on:
 while a control plane is restarted or upgraded, every run would fail and leave its pods behind.
@@ -16,6 +16,7 @@ from zenml.entrypoints.step_entrypoint_configuration import StepEntrypointConfig
 from zenml.integrations.kubernetes.flavors import KubernetesOrchestratorFlavor
 from zenml.integrations.kubernetes.orchestrators import KubernetesOrchestrator
 
+from steps.kept_artifacts import keep_published
 from steps.pod_entrypoint import COMMAND
 
 NAME: Final = "evergreen_kubernetes"
@@ -33,6 +34,7 @@ class PatientKubernetesOrchestrator(KubernetesOrchestrator):
         super().__init__(*arguments, **settings)
         # ZenML asks the class for the command of every step's pod, and has no setting for it.
         StepEntrypointConfiguration.get_entrypoint_command = classmethod(lambda _: list(COMMAND))
+        keep_published()
 
     def get_kube_client(self, incluster: bool | None = None) -> ApiClient:
         """Return ZenML's client of the cluster, which tries again where nobody answers."""
