@@ -6,8 +6,10 @@ the same, whichever run made it.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,8 +36,13 @@ class _FileMaterializer(BaseMaterializer):
         stored = Path(self.uri) / name
         if stored.exists():
             return stored
-        folder = Path(tempfile.mkdtemp(prefix="evergreen-"))
-        return self._download(f"{self.uri}/{name}", folder / name)
+        return self._download(f"{self.uri}/{name}", self._own_folder() / name)
+
+    def _own_folder(self) -> Path:
+        """Return a folder that goes when the step has ended, or, outside of steps, the process."""
+        with self.get_temporary_directory(delete_at_exit=False) as folder:
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            return Path(folder)
 
     def _download(self, source: str, target: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +131,7 @@ class BundleMaterializer(_FileMaterializer):
         stored = Path(self.uri) / "bundle"
         if stored.exists():
             return open_bundle(stored)
-        folder = Path(tempfile.mkdtemp(prefix="evergreen-")) / "bundle"
+        folder = self._own_folder() / "bundle"
         for place, _, names in self.artifact_store.walk(f"{self.uri}/bundle"):
             relative = str(place).removeprefix(f"{self.uri}/bundle").lstrip("/")
             for name in names:
@@ -155,7 +162,7 @@ class PartMaterializer(_FileMaterializer):
         stored = Path(self.uri)
         if stored.exists():
             return kind(stored)
-        folder = Path(tempfile.mkdtemp(prefix="evergreen-"))
+        folder = self._own_folder()
         for name in self.artifact_store.listdir(self.uri):
             self._download(f"{self.uri}/{name!s}", folder / str(name))
         return kind(folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from zenml.artifact_stores import LocalArtifactStoreConfig
@@ -52,6 +54,21 @@ def test_on_another_disk_it_is_copied(materializer, tmp_path, monkeypatch):
     loaded = materializer.load(Dataset)
     assert loaded.path.stat().st_ino != dataset.path.stat().st_ino
     pd.testing.assert_frame_equal(loaded.read(), dataset.read())
+
+
+def test_the_copy_from_a_remote_store_goes_with_the_step(materializer, tmp_path, monkeypatch):
+    gone_with_the_step: list[str] = []
+    register = "_register_directory_for_deletion_after_step_execution"
+    monkeypatch.setattr(materializer, register, gone_with_the_step.append)
+    dataset = written(tmp_path, Engine())
+    materializer.save(dataset)
+    place, materializer.uri = materializer.uri, "remote://raw_table"
+    materializer.artifact_store.open = lambda path, mode: Path(
+        path.replace("remote://raw_table", place)
+    ).open(mode)
+    loaded = materializer.load(Dataset)
+    pd.testing.assert_frame_equal(loaded.read(), dataset.read())
+    assert [str(loaded.path.parent)] == gone_with_the_step
 
 
 def test_the_cache_tells_engines_apart(materializer, tmp_path):
