@@ -63,9 +63,11 @@ def test_the_copy_from_a_remote_store_goes_with_the_step(materializer, tmp_path,
     dataset = written(tmp_path, Engine())
     materializer.save(dataset)
     place, materializer.uri = materializer.uri, "remote://raw_table"
-    materializer.artifact_store.open = lambda path, mode: Path(
-        path.replace("remote://raw_table", place)
-    ).open(mode)
+
+    def opened(path: str, mode: str):
+        return Path(path.replace("remote://raw_table", place)).open(mode)
+
+    materializer.artifact_store.open = opened
     loaded = materializer.load(Dataset)
     pd.testing.assert_frame_equal(loaded.read(), dataset.read())
     assert [str(loaded.path.parent)] == gone_with_the_step
