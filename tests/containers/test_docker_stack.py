@@ -60,6 +60,7 @@ def home(train_image) -> Iterator[DockerHome]:
             service.wait(30)
 
 
+@pytest.mark.long
 def test_it_trains_and_deploys_and_leaves_no_container(home, train_image):
     image = {"EVERGREEN_TRAIN_IMAGE": train_image}
     before = containers()
