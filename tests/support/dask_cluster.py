@@ -74,10 +74,18 @@ def dask_cluster(folder: Path, *workers: str, nanny: bool = False) -> Iterator[D
     cluster = DaskCluster(folder)
     try:
         cluster._start("scheduler", "scheduler", "--port", "0")
-        wait_until((folder / "scheduler.json").exists, 60)
+        wait_until(lambda: _is_written(folder / "scheduler.json"), 60)
         for name in workers:
             cluster.start_worker(name, nanny=nanny)
         yield cluster
     finally:
         for name in list(cluster.processes):
             cluster.stop(name)
+
+
+def _is_written(file: Path) -> bool:
+    """Return whether a file exists and is whole: the scheduler does not write it at once."""
+    try:
+        return bool(json.loads(file.read_text()))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False

@@ -25,7 +25,7 @@ AFTER_HEAD = [
     (
         "training:\n  trails: 5",
         "7  training.trails: unknown key (value 5); did you mean 'trials'? "
-        "Allowed: balance, candidates, early_stopping",
+        "Allowed: balance, candidates, dask, early_stopping",
     ),
     (
         "training:\n  folds: 3",
