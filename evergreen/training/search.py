@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from sklearn.pipeline import Pipeline
 
@@ -25,6 +26,7 @@ from evergreen.training.candidates import (
 )
 from evergreen.training.external import fit_by_pieces
 from evergreen.training.fitting import predict_in_one_thread, steady
+from evergreen.training.kept_trials import KeptTrials
 from evergreen.training.metrics import Metric
 from evergreen.training.parallel import Crew, processes_for, threads_for
 from evergreen.training.progress import OnProgress, Progress
@@ -40,11 +42,14 @@ def search_candidates(
     training: TrainingConfig,
     split: SplitConfig,
     on_progress: OnProgress | None = None,
+    keep_in: str | None = None,
 ) -> SearchResult:
     """Tune every candidate by cross-validation; the result does not depend on the machine's cores.
 
     Candidates run in up to ``training.jobs`` processes. ``on_progress`` is called from one thread
-    at a time, which need not be the caller's.
+    at a time, which need not be the caller's. ``keep_in``: SQLAlchemy address of the database that
+    keeps the trials that have ended; the same search, begun again after it was killed, takes them
+    from there, and gives the same result. `forget_trials` deletes them.
 
     Raises
     ------
@@ -60,10 +65,13 @@ def search_candidates(
     processes = processes_for(len(slowest_first), training.jobs)
     task = _task(train, contract, features, training, split, processes)
     report = on_progress or _say_nothing
-    with Crew(task, slowest_first, helpers=processes - 1, on_progress=report) as crew:
-        here = CandidateSearch(task)
-        baseline = here.search(BASELINE, crew.pass_on)
-        crew.work(here.search)
+    with (
+        KeptTrials(keep_in, task, train.fingerprint) as kept,
+        Crew(task, slowest_first, helpers=processes - 1, on_progress=report, kept=kept) as crew,
+    ):
+        here = partial(_search_here, CandidateSearch(task), kept)
+        baseline = here(BASELINE, crew.pass_on)
+        crew.work(here)
     left_out = [_left_out(name, train.engine) for name in named if name not in slowest_first]
     results = [baseline, *crew.results.values(), *left_out]
     return rank_candidates(results, task.metric, split, seconds=time.monotonic() - started)
@@ -99,6 +107,7 @@ def search_candidate(
     training: TrainingConfig,
     split: SplitConfig,
     on_progress: OnProgress | None = None,
+    keep_in: str | None = None,
 ) -> CandidateResult:
     """Tune one candidate with all cores; it gets what it gets in `search_candidates`.
 
@@ -111,7 +120,8 @@ def search_candidate(
     if not can_be_fitted(name, train.engine):
         return _left_out(name, train.engine)
     task = _task(train, contract, features, training, split, processes=1)
-    return CandidateSearch(task).search(name, on_progress or _say_nothing)
+    with KeptTrials(keep_in, task, train.fingerprint) as kept:
+        return _search_here(CandidateSearch(task), kept, name, on_progress or _say_nothing)
 
 
 def rank_candidates(
@@ -179,6 +189,12 @@ def fit_candidate(
             model.fit(model_frame(frame, contract), target_values(frame, contract))
         predict_in_one_thread(candidate, estimator)
     return model
+
+
+def _search_here(
+    search: CandidateSearch, kept: KeptTrials, name: str, on_progress: OnProgress
+) -> CandidateResult:
+    return search.search(name, on_progress, kept=kept.of(name), on_trial=partial(kept.keep, name))
 
 
 def _left_out(name: str, engine: Engine) -> CandidateResult:
