@@ -228,7 +228,7 @@ def test_ctrl_c_keeps_what_had_ended_and_the_next_search_says_so(table, tmp_path
         searched(table, tmp_path, Interrupt(after=3), candidates=two)
     resumed = searched(table, tmp_path, candidates=two)
     taken = {found.name: found.taken_over for found in resumed.candidates}
-    assert taken == {"baseline": 1, "decision_tree": 2, "ridge": 0}
+    assert taken == {"baseline": 1, "decision_tree": 0, "ridge": 2}
     forget_trials(f"sqlite:///{tmp_path}/evergreen.db", "example")
     anew = searched(table, tmp_path, candidates=two)
     assert sum(found.taken_over for found in anew.candidates) == 0
