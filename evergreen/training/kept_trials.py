@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+FIRST: Final = 10.0  # seconds until the first write: a shorter search is sooner made anew
 EVERY: Final = 5.0  # seconds from one write to the next
 PATIENCE: Final = 15.0  # seconds that a search that ends waits for the last write
 _UNKEPT: Final = ("jobs", "spread", "dask", "trials", "timeout", "candidates")
@@ -85,8 +86,10 @@ class KeptTrials:
         return {candidate: store.read(self._study(candidate)) for candidate in self._plans}
 
     def _write(self) -> None:
-        while not self._ended.wait(EVERY):
+        pause = FIRST
+        while not self._ended.wait(pause):
             self._try(self._flush, None)
+            pause = EVERY
         if self._interrupted:
             self._try(self._flush, None)
 

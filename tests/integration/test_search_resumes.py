@@ -37,7 +37,7 @@ from evergreen.data.dataset import Dataset
 from evergreen.training import kept_trials, search, tuning
 from evergreen.training.search_task import SearchTask
 
-kept_trials.EVERY = 0.05
+kept_trials.FIRST = kept_trials.EVERY = 0.05
 task_file, jobs, url, result_file, stop_after = sys.argv[1:]
 task = SearchTask.model_validate_json(Path(task_file).read_text())
 search.processes_for = lambda candidates, wanted: int(jobs)

@@ -51,6 +51,7 @@ def url(tmp_path):
 @pytest.fixture
 def at_once(monkeypatch):
     """Trials are written as soon as they have ended."""
+    monkeypatch.setattr(kept_trials, "FIRST", 0.01)
     monkeypatch.setattr(kept_trials, "EVERY", 0.01)
 
 
