@@ -93,7 +93,8 @@ def test_a_killed_search_goes_on(home):
         run.wait_until(lambda: kept_trials(home) >= 2)
     before = kept_trials(home)
     done = home.run(*slow).check()
-    assert f"{before} of {1 + len(depths)} trials taken over from a search that was interrupted" in done.out
+    said = f"{before} of {1 + len(depths)} trials taken over from a search that was interrupted"
+    assert said in done.out
     assert kept_trials(home) == 0
 
 
