@@ -105,7 +105,7 @@ def learn_on_dask(
             weights = (counts.sum() / (len(counts) * counts)).astype(np.float32)
     params = parameters_for(estimator, None if labels is None else len(labels))
     rounds = estimator.get_num_boosting_rounds()
-    with _where_workers_see_it(train) as table:
+    with where_workers_see_it(train) as table:
         recipe = Recipe(table, contract, transform, labels, weights)
         booster = _persistently(recipe, params, rounds, config)
     adopt_booster(estimator, booster, params["objective"], labels)
@@ -255,7 +255,7 @@ def _label_counts(
 
 
 @contextmanager
-def _where_workers_see_it(train: Dataset) -> Iterator[Dataset]:
+def where_workers_see_it(train: Dataset) -> Iterator[Dataset]:
     """Give the table a place in the state folder; on the same disk it is not copied."""
     scratch = Home.locate().scratch
     scratch.mkdir(parents=True, exist_ok=True)

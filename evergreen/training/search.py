@@ -28,9 +28,11 @@ from evergreen.training.external import fit_by_pieces
 from evergreen.training.fitting import predict_in_one_thread, steady
 from evergreen.training.kept_trials import KeptTrials
 from evergreen.training.metrics import Metric
+from evergreen.training.on_dask import where_workers_see_it
 from evergreen.training.parallel import Crew, processes_for, threads_for
 from evergreen.training.progress import OnProgress, Progress
 from evergreen.training.results import LEFT_OUT, CandidateResult, SearchResult
+from evergreen.training.search_on_dask import search_on_dask
 from evergreen.training.search_task import SearchTask, metric_of
 
 
@@ -46,34 +48,34 @@ def search_candidates(
 ) -> SearchResult:
     """Tune every candidate by cross-validation; the result does not depend on the machine's cores.
 
-    Candidates run in up to ``training.jobs`` processes. ``on_progress`` is called from one thread
-    at a time, which need not be the caller's. ``keep_in``: SQLAlchemy address of the database that
-    keeps the trials that have ended; the same search, begun again after it was killed, takes them
-    from there, and gives the same result. `forget_trials` deletes them.
+    Candidates run in up to ``training.jobs`` processes, or workers of ``training.dask``.
+    ``on_progress`` is called from one thread at a time, which need not be the caller's.
+    ``keep_in``: SQLAlchemy address of the database that keeps the trials that have ended; the same
+    search, begun again after it was killed, takes them from there, and gives the same result.
+    `forget_trials` deletes them.
 
     Raises
     ------
     InputError
         If the settings do not fit the table, or every candidate failed.
     UnreachableError
-        If a process of the search was killed.
+        If a process of the search was killed, or there is no Dask cluster where one is to search.
     """
     started = time.monotonic()
     check_features(contract, features)
     named = [name for name in alone(contract.task, training) if name != BASELINE]
     slowest_first = [name for name in named if can_be_fitted(name, train.engine)]
-    processes = processes_for(len(slowest_first), training.jobs)
+    on_dask = training.spread == "dask"
+    processes = 1 if on_dask else processes_for(len(slowest_first), training.jobs)
     task = _task(train, contract, features, training, split, processes)
     report = on_progress or _say_nothing
-    with (
-        KeptTrials(keep_in, task, train.fingerprint) as kept,
-        Crew(task, slowest_first, helpers=processes - 1, on_progress=report, kept=kept) as crew,
-    ):
-        here = partial(_search_here, CandidateSearch(task), kept)
-        baseline = here(BASELINE, crew.pass_on)
-        crew.work(here)
+    with KeptTrials(keep_in, task, train.fingerprint) as kept:
+        if on_dask:
+            found = _search_on_workers(task, slowest_first, train, report, kept)
+        else:
+            found = _search_on_cores(task, slowest_first, processes, report, kept)
     left_out = [_left_out(name, train.engine) for name in named if name not in slowest_first]
-    results = [baseline, *crew.results.values(), *left_out]
+    results = [*found.values(), *left_out]
     return rank_candidates(results, task.metric, split, seconds=time.monotonic() - started)
 
 
@@ -195,6 +197,28 @@ def _search_here(
     search: CandidateSearch, kept: KeptTrials, name: str, on_progress: OnProgress
 ) -> CandidateResult:
     return search.search(name, on_progress, kept=kept.of(name), on_trial=partial(kept.keep, name))
+
+
+def _search_on_cores(
+    task: SearchTask, names: Sequence[str], processes: int, report: OnProgress, kept: KeptTrials
+) -> dict[str, CandidateResult]:
+    """Search the baseline and these candidates in so many processes, of which this is one."""
+    with Crew(task, names, helpers=processes - 1, on_progress=report, kept=kept) as crew:
+        here = partial(_search_here, CandidateSearch(task), kept)
+        baseline = here(BASELINE, crew.pass_on)
+        crew.work(here)
+    return {BASELINE: baseline, **crew.results}
+
+
+def _search_on_workers(
+    task: SearchTask, names: Sequence[str], train: Dataset, report: OnProgress, kept: KeptTrials
+) -> dict[str, CandidateResult]:
+    """Search the baseline here, and these candidates on a Dask cluster."""
+    baseline = _search_here(CandidateSearch(task), kept, BASELINE, report)
+    with where_workers_see_it(train) as table:
+        shared = task.model_copy(update={"path": table.path})
+        found = search_on_dask(shared, names, on_progress=report, kept=kept)
+    return {BASELINE: baseline, **found}
 
 
 def _left_out(name: str, engine: Engine) -> CandidateResult:
