@@ -154,11 +154,11 @@ def sole_writer(locks: Path, name: str) -> Iterator[None]:
         If another one holds it for too long.
     """
     path = locks / f"stream-{name}.lock"
+    with keeping(path):
+        locks.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
     try:
-        with keeping(path):
-            locks.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path)
-            lock.acquire(timeout=PATIENCE)
+        lock.acquire(timeout=PATIENCE)
     except Timeout:
         raise UnreachableError(
             f"Another process has been reading the stream of {name!r} for {PATIENCE:g} seconds (it "

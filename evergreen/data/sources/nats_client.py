@@ -17,7 +17,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RetentionPolicy
-from nats.js.errors import NotFoundError
+from nats.js.errors import NotFoundError, ServiceUnavailableError
 from nats.js.manager import JetStreamManager
 
 from evergreen.data.source_config import NatsSource
@@ -28,6 +28,7 @@ KEY: Final = "data.source.url"
 FETCH_BYTES: Final = 16_000_000  # of messages that are asked for at once, about
 FETCH_MOST: Final = 1_000
 _LOOK_SECONDS: Final = 0.25
+_CLOSE_SECONDS: Final = 2.0
 _API: Final = "$JS.API.CONSUMER"
 UNUSED_SECONDS: Final = 300.0  # after which the server forgets a consumer whose reader died
 
@@ -281,7 +282,8 @@ async def connected(
         raise UnreachableError(environment.hide(f"{where}: {reason}")) from None
     finally:
         with suppress(nats.errors.Error, OSError):
-            await client.close()
+            async with asyncio.timeout(_CLOSE_SECONDS):  # it waits forever after a refused TLS
+                await client.close()
 
 
 def _resolved(source: NatsSource, environment: Environment) -> _Address:
@@ -318,7 +320,7 @@ def _reason(error: Exception, problems: list[Exception], source: NatsSource) -> 
         return f"the server does not permit to read the stream ({violation})"
     if isinstance(error, nats.errors.SecureConnWantedError):
         return "the server offers no TLS, which tls:// asks for"
-    if isinstance(error, nats.errors.NoRespondersError) or "503" in told[-1]:
+    if isinstance(error, nats.errors.NoRespondersError | ServiceUnavailableError):
         return "the server has no JetStream, or its cluster has no leader"
     if isinstance(error, TimeoutError):
         return f"the server does not answer within {source.timeout:g} seconds"
