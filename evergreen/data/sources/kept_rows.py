@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from evergreen.data.dataset import appearing_whole, keeping
 from evergreen.data.sources.streams import as_table, together_as_one
 from evergreen.data.sources.tidy import column_names
-from evergreen.errors import InputError, UnreachableError
+from evergreen.errors import EvergreenError, InputError, UnreachableError
 from evergreen.values import Value
 
 MANIFEST: Final = "manifest.json"
@@ -177,13 +177,15 @@ def read_manifest(folder: Path) -> Manifest | None:
     ------
     InputError
         It is damaged.
+    UnreachableError
+        It cannot be read.
     """
     try:
         return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise _damaged(folder / MANIFEST, error) from error
+    except (ValueError, OSError) as error:
+        raise _unusable(folder / MANIFEST, error) from error
 
 
 def read_part(path: Path) -> pa.Table:
@@ -193,11 +195,13 @@ def read_part(path: Path) -> pa.Table:
     ------
     InputError
         It is gone or damaged.
+    UnreachableError
+        It cannot be read.
     """
     try:
         return pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise _damaged(path, error) from error
+        raise _unusable(path, error) from error
 
 
 def _pieces(path: Path, columns: Sequence[str], start: int, rows: int) -> Iterator[pa.Table]:
@@ -209,7 +213,7 @@ def _pieces(path: Path, columns: Sequence[str], start: int, rows: int) -> Iterat
                     yield pa.Table.from_batches([batch]).slice(start)
                 start = max(0, start - batch.num_rows)
     except (pa.ArrowInvalid, OSError) as error:
-        raise _damaged(path, error) from error
+        raise _unusable(path, error) from error
 
 
 def _completed(piece: pa.Table, columns: Sequence[str]) -> pa.Table:
@@ -218,7 +222,10 @@ def _completed(piece: pa.Table, columns: Sequence[str]) -> pa.Table:
     return pa.table({name: piece[name] if name in found else pa.nulls(rows) for name in columns})
 
 
-def _damaged(path: Path, error: Exception) -> InputError:
+def _unusable(path: Path, error: Exception) -> EvergreenError:
+    """Say that a file cannot be read, or, where the file system gives no reason, is damaged."""
+    if isinstance(error, OSError) and error.errno and not isinstance(error, FileNotFoundError):
+        return UnreachableError(f"Cannot read {path}: {error.strerror}")
     return InputError(
         f"{path} is damaged ({error}). Delete the folder {path.parent}: the stream is then read "
         "anew, as far back as it still goes."
