@@ -373,6 +373,14 @@ def test_a_user_who_may_not_read(server, stream):
     assert PASSWORD not in str(caught.value)
 
 
+def test_few_permissions_do(server):
+    server.make("ORDERS")
+    server.publish("ORDERS", _numbered(0, 30))
+    source = NatsSource(url=server.url("ORDERS", user="reader"), timeout=3)
+    assert table_size(source, VARIABLES).rows == 30
+    assert len(_read(source)) == 30
+
+
 def test_no_server(server, stream):
     source = NatsSource(url=f"nats://127.0.0.1:1/{stream}", timeout=2)
     with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:1/.* does not answer"):
