@@ -296,9 +296,9 @@ def test_a_stream_that_was_set_back_is_refused(server, stream):
     source = _source(server, stream)
     server.publish(stream, _numbered(0, 30))
     _read(source)
-    manifest = read_manifest(_folder(source)).model_copy(update={"last": 31})
+    manifest = read_manifest(_folder(source)).model_copy(update={"end": 31})
     (_folder(source) / "manifest.json").write_text(manifest.model_dump_json())
-    with pytest.raises(InputError, match="set back: it ends with message 30, and 31 were read"):
+    with pytest.raises(InputError, match="set back: it ends with message 30, but when"):
         _read(source)
 
 
@@ -316,6 +316,19 @@ def test_messages_dropped_before_they_were_read_are_counted(server, caplog):
     assert "20 messages (121 to 140) were dropped" in record.getMessage()
     _read(source)
     assert len(caplog.records) == 1
+
+
+def test_dropped_messages_of_other_subjects_that_were_seen_are_none_of_ours(server, caplog):
+    server.make("MIXED", max_msgs=50)
+    source = _source(server, "MIXED", subject="mixed.mine")
+    server.publish("MIXED", _numbered(0, 5), subject="mine")
+    for others in (45, 40):  # the second time, all of ours are dropped
+        server.publish("MIXED", _numbered(0, others), subject="others")
+        assert _read(source)["n"].tolist() == list(range(5))
+    assert not caplog.records
+    server.publish("MIXED", _numbered(0, 60), subject="others")
+    _read(source)
+    assert "up to 10 messages" in caplog.text
 
 
 def test_rows_stay_when_the_stream_is_emptied(server, stream):

@@ -46,7 +46,8 @@ class Manifest(Value):
     stream: str
     subject: str | None
     created: str
-    last: int  # message that was read, or passed over because of its subject
+    last: int  # message that was read
+    end: int  # last message of the stream when it was looked at; others may have other subjects
     columns: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
 
@@ -104,8 +105,6 @@ class KeptRows:
         """
         manifest = self.manifest
         if not records:
-            if last > manifest.last:
-                self._name(manifest.model_copy(update={"last": last}))
             return
         where = f"{self._where}, messages {first} to {last}"
         frame = pd.json_normalize(list(records))
@@ -127,10 +126,16 @@ class KeptRows:
         with appearing_whole(self.folder / part.file) as temporary:
             pq.write_table(table, temporary, compression="zstd")
         columns = tuple(dict.fromkeys((*manifest.columns, *names)))
-        update = {"last": last, "columns": columns, "parts": (*kept, part)}
+        end = max(last, manifest.end)
+        update = {"last": last, "end": end, "columns": columns, "parts": (*kept, part)}
         self._name(manifest.model_copy(update=update))
         if replaced is not None:
             (self.folder / replaced.file).unlink()
+
+    def note_end(self, end: int) -> None:
+        """Remember up to where the stream was looked at."""
+        if end > self.manifest.end:
+            self._name(self.manifest.model_copy(update={"end": end}))
 
     def snapshot(self) -> Snapshot:
         """Return what is kept."""

@@ -27,6 +27,7 @@ from evergreen.errors import InputError, UnreachableError
 KEY: Final = "data.source.url"
 FETCH_BYTES: Final = 16_000_000  # of messages that are asked for at once, about
 FETCH_MOST: Final = 1_000
+TRIES: Final = 3  # to be sent what the server says that it has
 _LOOK_SECONDS: Final = 0.25
 _CLOSE_SECONDS: Final = 2.0
 _API: Final = "$JS.API.CONSUMER"
@@ -122,9 +123,9 @@ class Broker:
             The server goes away, or withholds a message.
         """
         size = int(min(max(FETCH_BYTES // max(1, state.message_bytes), 1), FETCH_MOST))
-        tried = 0
-        while start <= state.last and start != tried:
-            tried = start
+        stalled = 0
+        while start <= state.last and stalled < TRIES:
+            before = start
             pull = await self._pull(start)
             try:
                 while pull.pending:
@@ -139,7 +140,8 @@ class Broker:
                     return
             finally:
                 await pull.close()
-            size = max(1, size // 8)  # more than the client could hold
+            stalled = 0 if start > before else stalled + 1
+            size = max(1, size // 8)  # it may have been more than the client could hold
         if start <= state.last:
             raise UnreachableError(
                 f"{self._where}: the server does not deliver message {start}. Try again."

@@ -105,23 +105,25 @@ async def _keep(
     broker: Broker, kept: KeptRows, state: StreamState, source: NatsSource, where: str
 ) -> None:
     records: list[dict[str, Any]] = []
-    first = size = 0
+    first = last = size = 0
     async with aclosing(broker.messages(kept.manifest.last + 1, state)) as messages:
         async for message in messages:
-            first = message.sequence if not records else first
+            last = message.sequence
+            first = first if records else last
             try:
-                records.append(parse_record(message.data, f"{where}, message {message.sequence}"))
+                records.append(parse_record(message.data, f"{where}, message {last}"))
             except InputError as error:
-                kept.append(records, first, message.sequence - 1, source.batch_rows)
+                kept.append(records, first, last - 1, source.batch_rows)
                 raise InputError(
                     f"{error}. What came before it is kept. To go on without it: "
-                    f"nats stream rmm {kept.manifest.stream} {message.sequence}"
+                    f"nats stream rmm {kept.manifest.stream} {last}"
                 ) from None
             size += len(message.data)
             if len(records) >= source.batch_rows or size >= BATCH_BYTES:
-                kept.append(records, first, message.sequence, source.batch_rows)
+                kept.append(records, first, last, source.batch_rows)
                 records, size = [], 0
-    kept.append(records, first, state.last, source.batch_rows)
+    kept.append(records, first, last, source.batch_rows)
+    kept.note_end(state.last)
 
 
 async def _look(
@@ -170,24 +172,24 @@ def require_same(manifest: Manifest, source: NatsSource, state: StreamState, fol
             f"{_where(source)}: the stream was deleted and made anew: it is of {new.created}, and "
             f"the one that was read of {manifest.created}. {remedy}"
         )
-    if manifest.last > state.last:
+    if manifest.end > state.last:
         raise InputError(
-            f"{_where(source)}: the stream was set back: it ends with message {state.last}, and "
-            f"{manifest.last} were read. {remedy}"
+            f"{_where(source)}: the stream was set back: it ends with message {state.last}, but "
+            f"when it was read there were {manifest.end}. {remedy}"
         )
 
 
 def _tell_lost(manifest: Manifest, source: NatsSource, state: StreamState, where: str) -> None:
     """Warn of messages that are gone and were not read, unless none ever was."""
-    lost = state.first - manifest.last - 1
-    if manifest.last and lost > 0:
+    lost = state.first - manifest.end - 1
+    if manifest.end and lost > 0:
         logger.warning(
             "%s: %s%d messages (%d to %d) were dropped by the stream before they were read. "
             "Read it more often, or let it keep messages for longer",
             where,
             "up to " if source.subject else "",
             lost,
-            manifest.last + 1,
+            manifest.end + 1,
             state.first - 1,
         )
 
@@ -195,7 +197,7 @@ def _tell_lost(manifest: Manifest, source: NatsSource, state: StreamState, where
 def _begun(source: NatsSource, state: StreamState) -> Manifest:
     """Return the manifest of a stream of which nothing is kept."""
     stream = source.url.rpartition("/")[2]
-    return Manifest(stream=stream, subject=source.subject, created=state.created, last=0)
+    return Manifest(stream=stream, subject=source.subject, created=state.created, last=0, end=0)
 
 
 def _name(source: NatsSource) -> str:

@@ -7,7 +7,7 @@ import pytest
 from evergreen.data.sources.kept_rows import KeptRows, Manifest, read_manifest
 from evergreen.errors import InputError, UnreachableError
 
-NEW = Manifest(stream="S", subject=None, created="2026-01-01", last=0)
+NEW = Manifest(stream="S", subject=None, created="2026-01-01", last=0, end=0)
 
 
 @pytest.fixture
@@ -52,12 +52,12 @@ def test_a_small_part_takes_what_follows(folder):
     assert [row["b"] for row in rows[:3]] == [None, None, True]
 
 
-def test_messages_that_were_passed_over_are_not_looked_at_again(folder):
+def test_up_to_where_a_stream_was_looked_at_is_remembered(folder):
     kept = _kept(folder, [{"a": 1}])
-    kept.append([], 0, 17, 10)
-    kept.append([], 0, 17, 10)
+    kept.note_end(17)
+    kept.note_end(16)
     again = KeptRows(folder, "nats s", NEW)
-    assert (again.manifest.last, again.manifest.rows) == (17, 1)
+    assert (again.manifest.last, again.manifest.end, again.manifest.rows) == (1, 17, 1)
     assert again.manifest == read_manifest(folder)
 
 
