@@ -159,14 +159,19 @@ def pods_of(run: str) -> dict[str, tuple[float, float, float]]:
 
 
 def report(local: Run, remote: Run) -> None:
-    """Print the table, in Markdown."""
+    """Print the table, in Markdown. The seconds of a step in a pod of its own are with that pod."""
     here = {step.name: step.end - step.start for step in local.steps}
-    print("| step | local | on the cluster | of a pod: placed | Python and ZenML | ended |")
+    print("| step | local | on the cluster | of its pod: placed | until Python ran | after it |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for name in sorted(here.keys() - {step.name for step in remote.steps}):
+        print(f"| {name} | {here[name]:.1f} | | | | |")
     for step in remote.steps:
         cells = [here.get(step.name), step.end - step.start]
         if step.created is not None and step.began is not None and step.gone is not None:
-            cells += [step.began - step.created, step.start - step.began, step.gone - step.end]
+            cells += [step.began - step.created]
+            # ZenML takes a step as begun as soon as it asks for the step's pod.
+            cells += [step.start - step.began if step.name == "run" else None]
+            cells += [step.gone - step.end]
         shown = ["" if value is None else f"{value:.1f}" for value in cells]
         shown += [""] * (5 - len(shown))
         print(f"| {step.name} | " + " | ".join(shown) + " |")
