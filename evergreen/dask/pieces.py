@@ -27,6 +27,10 @@ WATCH_SECONDS: Final = 2.0  # between looks whether workers are there
 logger = logging.getLogger(__name__)
 
 
+class PieceLostError(UnreachableError):
+    """The workers of a piece were lost again and again."""
+
+
 def map_pieces(
     client: Client, function: Callable[[Piece], Made], pieces: Sequence[Piece]
 ) -> Iterator[Made]:
@@ -38,8 +42,10 @@ def map_pieces(
 
     Raises
     ------
+    PieceLostError
+        If the workers of a piece are lost again and again.
     UnreachableError
-        If the workers of a piece are lost again and again, none are left, or the scheduler is gone.
+        If no workers are left, or the scheduler is gone.
     Exception
         Whatever ``function`` raises.
     """
@@ -92,7 +98,7 @@ class _Task:
                     f"The Dask scheduler {self._client.scheduler.addr} is gone, or was started "
                     f"anew, while it worked ({error}). See that it runs, and run again"
                 ) from error
-        raise UnreachableError(
+        raise PieceLostError(
             f"{self._name} lost its Dask worker in each of {ATTEMPTS} attempts, the last one "
             f"{lost}. If they ran out of memory, give them more, or take smaller pieces. Their "
             "logs tell what ended them"

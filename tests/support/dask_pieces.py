@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+from evergreen.data.dataset import Dataset
 from evergreen.errors import InputError
 
 
@@ -33,3 +34,24 @@ def fall_always(number: int) -> int:
     if number == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def fall_once_on(table: Dataset, item: tuple[Path, str]) -> float:
+    """Count a column's rows; kill the worker the first time that somebody is asked for `b`."""
+    folder, name = item
+    mark = folder / "fallen"
+    if name == "b" and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return float(len(table.read([name])))
+
+
+def fall_in_a_worker(table: Dataset, item: int) -> int:
+    from distributed import get_worker
+
+    try:
+        get_worker()
+    except ValueError:
+        return item
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("still alive")
