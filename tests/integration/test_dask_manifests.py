@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 
 import dask
+import distributed  # brings the defaults that settings come on top of
 import pytest
 
 from evergreen.dask.cluster import connected
@@ -51,6 +52,7 @@ def address(folder):
 
 def trusting(folder):
     """Give this process what a run's pod has."""
+    assert distributed.__version__
     given = client_environment(folder)
     return dask.config.set(dict(dask_keys(given)))
 
