@@ -211,9 +211,10 @@ class TrainingConfig(Value):
     jobs: PositiveInt | None = Field(
         None, description="Processes, or pods at once, at most. Default: all cores, all pods."
     )
-    spread: Literal["auto", "cores", "pods"] = Field(
+    spread: Literal["auto", "cores", "pods", "dask"] = Field(
         "auto",
-        description="Candidates share one step's cores, or have a step each. auto: as the stack.",
+        description="Candidates share one step's cores, have a step each, or go to the workers of "
+        "training.dask. auto: cores or pods, as the stack.",
     )
     engine: EngineChoice = Field(
         "auto",
@@ -221,7 +222,7 @@ class TrainingConfig(Value):
         "learns from there. dask: the same, and XGBoost learns on a cluster. auto: external where "
         "the table takes a tenth of the memory.",
     )
-    dask: DaskConfig = Field(DaskConfig(), description="The cluster of the engine dask.")
+    dask: DaskConfig = Field(DaskConfig(), description="The cluster of engine or spread dask.")
     search_rows: PositiveInt | None = Field(
         None,
         description="Training rows that candidates are searched on. Default: all, or 100,000 with "
@@ -231,8 +232,9 @@ class TrainingConfig(Value):
 
     @model_validator(mode="after")
     def _dask_has_a_cluster(self) -> TrainingConfig:
-        if self.engine == "dask" and not self.dask.chosen:
-            raise ValueError("engine dask needs dask.scheduler or dask.workers")
+        for key in ("engine", "spread"):
+            if getattr(self, key) == "dask" and not self.dask.chosen:
+                raise ValueError(f"{key} dask needs dask.scheduler or dask.workers")
         return self
 
 

@@ -19,6 +19,7 @@ class CandidateSummary(Value):
     score: float | None
     score_std: float | None
     trials: int
+    taken_over: int = 0  # of the trials: made by a search that was interrupted
     seconds: float
     params: Mapping[str, Choice]
     chosen: bool

@@ -88,6 +88,11 @@ class Home:
         return self.root / "tables"
 
     @property
+    def streams(self) -> Path:
+        """Folder of the rows that were read from streams of messages."""
+        return self.root / "streams"
+
+    @property
     def scratch(self) -> Path:
         """Folder of files that only the present run needs."""
         return self.root / "tmp"

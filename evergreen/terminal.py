@@ -187,6 +187,12 @@ def show_training(outcome: TrainingOutcome, stream: TextIO, *, quiet: bool = Fal
 def show_judgement(outcome: TrainingOutcome, console: Console) -> None:
     """Print the candidates, the challenger's figures, and what the gate says to them."""
     console.print(_candidates(outcome))
+    if taken_over := sum(candidate.taken_over for candidate in outcome.candidates):
+        trials = sum(candidate.trials for candidate in outcome.candidates)
+        console.print(
+            f"[dim]{taken_over} of {trials} trials taken over from a search that was interrupted"
+            "[/dim]\n"
+        )
     console.print(_metrics(outcome))
     console.print(_rules(outcome))
 

@@ -140,6 +140,7 @@ def candidate_summaries(facts: TrainingFacts) -> tuple[CandidateSummary, ...]:
             score=candidate.score,
             score_std=candidate.score_std,
             trials=len(candidate.trials),
+            taken_over=candidate.taken_over,
             seconds=candidate.seconds,
             params=candidate.params,
             chosen=candidate.name == facts.search.best,

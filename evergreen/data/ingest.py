@@ -127,7 +127,7 @@ def _twice(
             yield _tidy(piece)
 
     types = stream.types or {}
-    floats = {name: types[name] for name in names if pa.types.is_floating(types.get(name))}
+    floats = {name: kind for name, kind in types.items() if pa.types.is_floating(kind)}
     settled = {
         name: StoredColumn(str(np.dtype(kind.to_pandas_dtype())), kind)
         for name, kind in floats.items()

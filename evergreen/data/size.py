@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from evergreen.data.contract import Contract
 from evergreen.data.engine import Engine, EngineChoice
-from evergreen.data.source_config import CsvSource, HttpSource, Source, SqlSource
+from evergreen.data.source_config import CsvSource, HttpSource, NatsSource, Source, SqlSource
 from evergreen.data.sources.streams import TableStream, open_stream
 from evergreen.errors import InputError
 from evergreen.values import Value
@@ -88,6 +88,11 @@ def table_size(source: Source, environ: Mapping[str, str] | None = None) -> Tabl
     if isinstance(source, HttpSource):
         return None
     environ = os.environ if environ is None else environ
+    if isinstance(source, NatsSource):
+        from evergreen.data.sources.environment import Environment
+        from evergreen.data.sources.nats_source import nats_size
+
+        return _size(*nats_size(source, Environment(environ), SAMPLE_ROWS), exact=True)
     with closing(open_stream(source, environ, piece_rows=SAMPLE_ROWS)) as stream:
         pieces = stream.read(stream.names, 0)
         sample = next(pieces, None)
@@ -96,14 +101,7 @@ def table_size(source: Source, environ: Mapping[str, str] | None = None) -> Tabl
         return TableSize(rows=0, columns=len(stream.names), bytes=0, exact_rows=True)
     sample = sample.slice(0, SAMPLE_ROWS)
     rows = stream.rows if stream.rows is not None else _rows(source, stream, sample, environ)
-    if rows is None:
-        return None
-    return TableSize(
-        rows=rows,
-        columns=len(stream.names),
-        bytes=int(rows * _row_bytes(sample)),
-        exact_rows=not isinstance(source, CsvSource),
-    )
+    return None if rows is None else _size(rows, sample, exact=not isinstance(source, CsvSource))
 
 
 def memory_limit() -> int:
@@ -129,6 +127,18 @@ def gigabytes(size: float) -> str:
         if size >= scale:
             return f"{size / scale:.3g} {unit}"
     return f"{size / 1e3:.3g} kB"
+
+
+def _size(rows: int, sample: pa.Table | None, *, exact: bool) -> TableSize:
+    """Return the size of so many rows, going by the first ones."""
+    if sample is None:
+        return TableSize(rows=0, columns=0, bytes=0, exact_rows=True)
+    return TableSize(
+        rows=rows,
+        columns=sample.num_columns,
+        bytes=int(rows * _row_bytes(sample)),
+        exact_rows=exact,
+    )
 
 
 def _row_bytes(sample: pa.Table) -> float:

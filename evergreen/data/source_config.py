@@ -134,8 +134,28 @@ class HttpSource(Value):
     max_pages: int = Field(10_000, ge=1, description="More pages are an error.")
 
 
+class NatsSource(Value):
+    """The messages of a NATS JetStream stream, each a JSON object: one row."""
+
+    type: Literal["nats"] = "nats"
+    url: str = Field(
+        pattern=r"^(nats|tls)://[^/\s]+/[^/\s.*>$]+$",
+        description="nats:// or tls://host:4222/STREAM; refer to the environment for credentials.",
+    )
+    subject: str | None = Field(
+        None, pattern=r"^[^\s]+$", description="Only messages of it; may hold * and >."
+    )
+    name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="Under which the rows that were read are kept. Default: the use case's.",
+    )
+    batch_rows: int = Field(10_000, ge=1, description="Rows that are kept at once.")
+    timeout: float = Field(10, gt=0, description="Seconds to wait for each answer.")
+
+
 Source = Annotated[
-    SklearnSource | CsvSource | ParquetSource | SqlSource | HttpSource,
+    SklearnSource | CsvSource | ParquetSource | SqlSource | HttpSource | NatsSource,
     Field(discriminator="type"),
 ]
 
@@ -152,7 +172,7 @@ def keep_references(value: Any) -> Any:
 
 
 def source_from_shorthand(value: Any) -> Any:
-    """Read ``sklearn:wine``, ``data.csv``, ``parts/*.parquet`` or ``https://…`` as a source.
+    """Read ``sklearn:wine``, ``data.csv``, ``https://…`` or ``nats://…`` as a source.
 
     References to the environment are put into the form that is kept.
 
@@ -168,6 +188,8 @@ def source_from_shorthand(value: Any) -> Any:
         return {"type": "sklearn", "name": value.removeprefix("sklearn:")}
     if value.startswith(("http://", "https://")):
         return {"type": "http", "url": value}
+    if value.startswith(("nats://", "tls://")):
+        return {"type": "nats", "url": value}
     if "://" in value and not is_remote(value):
         raise ValueError("is no file; a database needs a mapping: {type: sql, url: …, table: …}")
     ending = value.lower().removesuffix(".gz").rstrip("/*")
@@ -178,5 +200,5 @@ def source_from_shorthand(value: Any) -> Any:
     raise ValueError(
         "names no known source; allowed are sklearn:NAME, a path ending in .csv, .csv.gz, .tsv, "
         ".parquet or / (a folder of Parquet files), such a path in an object store (s3://…), "
-        "an http(s) address, or a mapping with a type"
+        "an http(s) address, a stream (nats://host/STREAM), or a mapping with a type"
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
-from evergreen.deployment.values import Check, DeploymentReport, ServerState
+from evergreen.deployment.values import Check, Condition, DeploymentReport, ServerState
 from evergreen.errors import ExitCode
 from evergreen.values import Value
 
@@ -18,6 +18,8 @@ class DeployedServer(Value):
     url: str | None
     component: str
     flavor: str
+    condition: Condition
+    detail: str | None  # what is wrong with it
     version: str | None
     changed: bool
     why: str | None  # it was changed
@@ -58,6 +60,8 @@ class DeploymentOutcome(Value):
                 url=each.after.url,
                 component=each.after.component,
                 flavor=each.after.flavor,
+                condition=each.after.condition,
+                detail=each.after.detail,
                 version=check.version if check is not None else None,
                 changed=each.changed,
                 why=each.note,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from evergreen.data.dataset import Dataset
 from evergreen.training.candidates import candidates_for
 from evergreen.training.folds import Folds
 from evergreen.training.progress import OnProgress
-from evergreen.training.results import CandidateResult
+from evergreen.training.results import CandidateResult, TrialOutcome
 from evergreen.training.search_task import SearchTask
-from evergreen.training.tuning import Tuning
+from evergreen.training.tuning import OnTrial, Tuning
 
 
 class CandidateSearch:
@@ -32,8 +34,15 @@ class CandidateSearch:
             seed=task.training.seed,
         )
 
-    def search(self, name: str, on_progress: OnProgress) -> CandidateResult:
-        """Search one candidate."""
+    def search(
+        self,
+        name: str,
+        on_progress: OnProgress,
+        *,
+        kept: Sequence[TrialOutcome] = (),
+        on_trial: OnTrial | None = None,
+    ) -> CandidateResult:
+        """Search one candidate; see `Tuning`."""
         return Tuning(
             self.plans[name],
             self.folds,
@@ -41,4 +50,6 @@ class CandidateSearch:
             metric=self.task.metric,
             threads=self.task.threads,
             on_progress=on_progress,
+            kept=kept,
+            on_trial=on_trial,
         ).run()

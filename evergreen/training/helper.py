@@ -13,7 +13,8 @@ from evergreen import errors
 from evergreen.errors import UnreachableError
 from evergreen.training.progress import OnProgress
 from evergreen.training.results import CandidateResult
-from evergreen.training.search_task import Message, SearchTask
+from evergreen.training.search_task import Message, Order, SearchTask
+from evergreen.training.tuning import OnTrial
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE = 5.0  # seconds a process gets to end by itself
@@ -63,16 +64,18 @@ class Helper:
         self._write(self._task.model_dump_json())
         self._read("ready", None)
 
-    def search(self, name: str, on_progress: OnProgress) -> CandidateResult:
-        """Let it search one candidate, passing its progress on.
+    def search(
+        self, order: Order, on_progress: OnProgress, on_trial: OnTrial | None = None
+    ) -> CandidateResult:
+        """Let it search one candidate, passing on its progress and the trials that end.
 
         Raises
         ------
         UnreachableError
             If the process ends before it has a result, such as killed for lack of memory.
         """
-        self._write(name)
-        result = self._read("result", on_progress).result
+        self._write(order.model_dump_json())
+        result = self._read("result", on_progress, on_trial).result
         assert result is not None  # noqa: S101
         return result
 
@@ -97,7 +100,9 @@ class Helper:
         except BrokenPipeError as error:
             raise self._ended() from error
 
-    def _read(self, kind: str, on_progress: OnProgress | None) -> Message:
+    def _read(
+        self, kind: str, on_progress: OnProgress | None, on_trial: OnTrial | None = None
+    ) -> Message:
         assert self._process.stdout is not None  # noqa: S101
         for line in self._process.stdout:
             message = Message.model_validate_json(line)
@@ -107,6 +112,8 @@ class Helper:
                 raise _fault(message)
             if message.progress is not None and on_progress is not None:
                 on_progress(message.progress)
+            if message.trial is not None and on_trial is not None:
+                on_trial(message.trial)
         raise self._ended()
 
     def _ended(self) -> UnreachableError:

@@ -1,7 +1,7 @@
 """The helper process of a search: ``python -m evergreen.training.helper_main``.
 
-It reads a `SearchTask` and then names of candidates, a line each, from standard input, and writes
-`Message` lines. When its input ends, or the parent is gone, it ends at once.
+It reads a `SearchTask` and then `Order` lines from standard input, and writes `Message`
+lines. When its input ends, or the parent is gone, it ends at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TextIO
 
 from evergreen.errors import EvergreenError
 from evergreen.training.candidate_search import CandidateSearch
-from evergreen.training.search_task import Message, SearchTask
+from evergreen.training.search_task import Message, Order, SearchTask
 
 
 def main() -> None:
@@ -29,14 +29,17 @@ def main() -> None:
         channel.flush()
 
     task = SearchTask.model_validate_json(sys.stdin.readline())
-    names = _names()
+    orders = _orders()
     try:
         search = CandidateSearch(task)
         tell(Message(kind="ready"))
         while True:
+            order = orders.get()
             result = search.search(
-                names.get(),
+                order.candidate,
                 lambda progress: tell(Message(kind="progress", progress=progress)),
+                kept=order.kept,
+                on_trial=lambda outcome: tell(Message(kind="trial", trial=outcome)),
             )
             tell(Message(kind="result", result=result))
     except EvergreenError as error:
@@ -52,17 +55,17 @@ def _own_channel() -> TextIO:
     return channel
 
 
-def _names() -> queue.SimpleQueue[str]:
+def _orders() -> queue.SimpleQueue[Order]:
     """Return the queue of candidates to search, which a thread fills from standard input."""
-    names: queue.SimpleQueue[str] = queue.SimpleQueue()
+    orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
 
     def read() -> None:
         for line in sys.stdin:
-            names.put(line.strip())
+            orders.put(Order.model_validate_json(line))
         os._exit(0)  # also in the middle of a search: nobody waits for it any more
 
     threading.Thread(target=read, daemon=True).start()
-    return names
+    return orders
 
 
 if __name__ == "__main__":

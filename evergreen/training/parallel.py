@@ -9,11 +9,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from evergreen.training.helper import Helper
+from evergreen.training.kept_trials import KeptTrials
 from evergreen.training.progress import OnProgress, Progress
 from evergreen.training.results import CandidateResult
-from evergreen.training.search_task import SearchTask
+from evergreen.training.search_task import Order, SearchTask
 
 SearchHere = Callable[[str, OnProgress], CandidateResult]
 
@@ -42,7 +44,8 @@ class Crew:
     """The candidates that wait, the helper processes that take them, and what came out.
 
     Entered, it starts the helpers; left, it waits for them. Whatever happens, none stays behind.
-    The first names are taken first. ``on_progress`` is called from one thread at a time.
+    The first names are taken first. ``on_progress`` is called from one thread at a time. ``kept``
+    gets the helpers' trials, and gives them those that a search before has left.
 
     Raises (on leaving, or from `work`)
     -----------------------------------
@@ -51,13 +54,20 @@ class Crew:
     """
 
     def __init__(
-        self, task: SearchTask, names: Sequence[str], *, helpers: int, on_progress: OnProgress
+        self,
+        task: SearchTask,
+        names: Sequence[str],
+        *,
+        helpers: int,
+        on_progress: OnProgress,
+        kept: KeptTrials | None = None,
     ) -> None:
         self.results: dict[str, CandidateResult] = {}
         self._task = task
         self._waiting = deque(names)
         self._count = helpers
         self._on_progress = on_progress
+        self._kept = kept
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
         self._helpers: list[Helper] = []
@@ -125,7 +135,7 @@ class Crew:
         try:
             helper.start()
             while (name := self._next(helper)) is not None:
-                result = helper.search(name, self.pass_on)
+                result = self._search(helper, name)
                 with self._lock:
                     self.results[name] = result
                     helper.current = None
@@ -133,6 +143,12 @@ class Crew:
             with self._lock:
                 if self._waiting or helper.current is not None:
                     self._failure = self._failure or error
+
+    def _search(self, helper: Helper, name: str) -> CandidateResult:
+        if self._kept is None:
+            return helper.search(Order(candidate=name), self.pass_on)
+        order = Order(candidate=name, kept=self._kept.of(name))
+        return helper.search(order, self.pass_on, partial(self._kept.keep, name))
 
     def _next(self, helper: Helper | None) -> str | None:
         self._raise_failure()

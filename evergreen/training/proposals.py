@@ -84,7 +84,7 @@ class DefaultsProposal:
         if score is None:
             return
         inside = {
-            name: value for name, value in self.params.items() if _contains(self.space[name], value)
+            name: value for name, value in self.params.items() if contains(self.space[name], value)
         }
         self.study.add_trial(
             optuna.create_trial(
@@ -117,7 +117,13 @@ def propose(
     if not plan.search:
         return 1, iter([GridProposal({})])
     study = _new_study(greater_is_better, seed, prune=training.prune)
-    return training.trials, _sampled(study, plan.search, defaults, training.trials)
+    return training.trials, _sampled(study, distributions_of(plan), defaults, training.trials)
+
+
+def distributions_of(plan: Plan) -> dict[str, Any]:
+    """Return Optuna's distributions of the parameters that a plan searches, a grid's, too."""
+    space: Space = plan.search if plan.grid is None else plan.grid
+    return {name: _distribution(span) for name, span in space.items()}
 
 
 def _new_study(greater_is_better: bool, seed: int, *, prune: bool) -> Any:
@@ -135,10 +141,9 @@ def _new_study(greater_is_better: bool, seed: int, *, prune: bool) -> Any:
 
 
 def _sampled(
-    study: Any, space: Space, defaults: Mapping[str, Any], trials: int
+    study: Any, distributions: Mapping[str, Any], defaults: Mapping[str, Any], trials: int
 ) -> Iterator[Proposal]:
-    distributions = {name: _distribution(span) for name, span in space.items()}
-    yield DefaultsProposal(study, distributions, {name: defaults[name] for name in space})
+    yield DefaultsProposal(study, distributions, {name: defaults[name] for name in distributions})
     for _ in range(trials - 1):
         trial = study.ask(distributions)
         yield OptunaProposal(study, trial, dict(trial.params))
@@ -158,7 +163,8 @@ def _distribution(span: Span | tuple[Choice, ...]) -> Any:
     return FloatDistribution(span.low, span.high, log=span.log)
 
 
-def _contains(distribution: Any, value: Any) -> bool:
+def contains(distribution: Any, value: Any) -> bool:
+    """Tell whether a value lies in one of Optuna's distributions."""
     from optuna.distributions import CategoricalDistribution
 
     if isinstance(distribution, CategoricalDistribution):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from evergreen.config import Choice, Label, Task
@@ -31,6 +32,18 @@ class Trial(Value):
     error: str | None = None  # why it failed
 
 
+class TrialOutcome(Value):
+    """A trial, and the boosting rounds that its folds chose."""
+
+    trial: Trial
+    rounds: tuple[int, ...] = ()
+
+
+def running_means(scores: Sequence[float]) -> list[float]:
+    """Return, after each fold, the mean of the scores so far."""
+    return [statistics.fmean(scores[: count + 1]) for count in range(len(scores))]
+
+
 class CandidateResult(Value):
     """A candidate's search: its best setting, scored by cross-validation on the training rows."""
 
@@ -44,6 +57,7 @@ class CandidateResult(Value):
     trials: tuple[Trial, ...]
     seconds: float
     error: str | None = None
+    taken_over: int = 0  # trials that a search had made that was interrupted
 
     @classmethod
     def failed(cls, name: str, title: str, error: str, seconds: float = 0.0) -> CandidateResult:

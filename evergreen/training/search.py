@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from sklearn.pipeline import Pipeline
 
 from evergreen.config import CandidateConfig, FeaturesConfig, SplitConfig, Task, TrainingConfig
+from evergreen.dask.tables import where_workers_see_it
 from evergreen.data.conform import model_frame, target_values
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
@@ -25,10 +27,12 @@ from evergreen.training.candidates import (
 )
 from evergreen.training.external import fit_by_pieces
 from evergreen.training.fitting import predict_in_one_thread, steady
+from evergreen.training.kept_trials import KeptTrials
 from evergreen.training.metrics import Metric
 from evergreen.training.parallel import Crew, processes_for, threads_for
 from evergreen.training.progress import OnProgress, Progress
 from evergreen.training.results import LEFT_OUT, CandidateResult, SearchResult
+from evergreen.training.search_on_dask import search_on_dask
 from evergreen.training.search_task import SearchTask, metric_of
 
 
@@ -40,32 +44,38 @@ def search_candidates(
     training: TrainingConfig,
     split: SplitConfig,
     on_progress: OnProgress | None = None,
+    keep_in: str | None = None,
 ) -> SearchResult:
     """Tune every candidate by cross-validation; the result does not depend on the machine's cores.
 
-    Candidates run in up to ``training.jobs`` processes. ``on_progress`` is called from one thread
-    at a time, which need not be the caller's.
+    Candidates run in up to ``training.jobs`` processes, or workers of ``training.dask``.
+    ``on_progress`` is called from one thread at a time, which need not be the caller's.
+    ``keep_in``: SQLAlchemy address of the database that keeps the trials that have ended; the same
+    search, begun again after it was killed, takes them from there, and gives the same result.
+    `forget_trials` deletes them.
 
     Raises
     ------
     InputError
         If the settings do not fit the table, or every candidate failed.
     UnreachableError
-        If a process of the search was killed.
+        If a process of the search was killed, or there is no Dask cluster where one is to search.
     """
     started = time.monotonic()
     check_features(contract, features)
     named = [name for name in alone(contract.task, training) if name != BASELINE]
     slowest_first = [name for name in named if can_be_fitted(name, train.engine)]
-    processes = processes_for(len(slowest_first), training.jobs)
+    on_dask = training.spread == "dask"
+    processes = 1 if on_dask else processes_for(len(slowest_first), training.jobs)
     task = _task(train, contract, features, training, split, processes)
     report = on_progress or _say_nothing
-    with Crew(task, slowest_first, helpers=processes - 1, on_progress=report) as crew:
-        here = CandidateSearch(task)
-        baseline = here.search(BASELINE, crew.pass_on)
-        crew.work(here.search)
+    with KeptTrials(keep_in, task, train.fingerprint) as kept:
+        if on_dask:
+            found = _search_on_workers(task, slowest_first, train, report, kept)
+        else:
+            found = _search_on_cores(task, slowest_first, processes, report, kept)
     left_out = [_left_out(name, train.engine) for name in named if name not in slowest_first]
-    results = [baseline, *crew.results.values(), *left_out]
+    results = [*found.values(), *left_out]
     return rank_candidates(results, task.metric, split, seconds=time.monotonic() - started)
 
 
@@ -99,6 +109,7 @@ def search_candidate(
     training: TrainingConfig,
     split: SplitConfig,
     on_progress: OnProgress | None = None,
+    keep_in: str | None = None,
 ) -> CandidateResult:
     """Tune one candidate with all cores; it gets what it gets in `search_candidates`.
 
@@ -111,7 +122,8 @@ def search_candidate(
     if not can_be_fitted(name, train.engine):
         return _left_out(name, train.engine)
     task = _task(train, contract, features, training, split, processes=1)
-    return CandidateSearch(task).search(name, on_progress or _say_nothing)
+    with KeptTrials(keep_in, task, train.fingerprint) as kept:
+        return _search_here(CandidateSearch(task), kept, name, on_progress or _say_nothing)
 
 
 def rank_candidates(
@@ -179,6 +191,34 @@ def fit_candidate(
             model.fit(model_frame(frame, contract), target_values(frame, contract))
         predict_in_one_thread(candidate, estimator)
     return model
+
+
+def _search_here(
+    search: CandidateSearch, kept: KeptTrials, name: str, on_progress: OnProgress
+) -> CandidateResult:
+    return search.search(name, on_progress, kept=kept.of(name), on_trial=partial(kept.keep, name))
+
+
+def _search_on_cores(
+    task: SearchTask, names: Sequence[str], processes: int, report: OnProgress, kept: KeptTrials
+) -> dict[str, CandidateResult]:
+    """Search the baseline and these candidates in so many processes, of which this is one."""
+    with Crew(task, names, helpers=processes - 1, on_progress=report, kept=kept) as crew:
+        here = partial(_search_here, CandidateSearch(task), kept)
+        baseline = here(BASELINE, crew.pass_on)
+        crew.work(here)
+    return {BASELINE: baseline, **crew.results}
+
+
+def _search_on_workers(
+    task: SearchTask, names: Sequence[str], train: Dataset, report: OnProgress, kept: KeptTrials
+) -> dict[str, CandidateResult]:
+    """Search the baseline here, and these candidates on a Dask cluster."""
+    baseline = _search_here(CandidateSearch(task), kept, BASELINE, report)
+    with where_workers_see_it(train) as table:
+        shared = task.model_copy(update={"path": table.path})
+        found = search_on_dask(shared, names, on_progress=report, kept=kept)
+    return {BASELINE: baseline, **found}
 
 
 def _left_out(name: str, engine: Engine) -> CandidateResult:

@@ -9,7 +9,7 @@ from evergreen.config import FeaturesConfig, SplitConfig, Task, TrainingConfig
 from evergreen.data.contract import Contract
 from evergreen.training.metrics import Metric, default_metric, metric_named
 from evergreen.training.progress import Progress
-from evergreen.training.results import CandidateResult
+from evergreen.training.results import CandidateResult, TrialOutcome
 from evergreen.values import Value
 
 
@@ -34,11 +34,19 @@ def metric_of(training: TrainingConfig, task: Task) -> Metric:
     return metric_named(training.metric or default_metric(task), task)
 
 
-class Message(Value):
-    """What a helper process says: ready for a candidate, how it goes, the result, or a fault."""
+class Order(Value):
+    """What a helper process is to search, and the trials of it that were made before."""
 
-    kind: Literal["ready", "progress", "result", "fault"]
+    candidate: str
+    kept: tuple[TrialOutcome, ...] = ()
+
+
+class Message(Value):
+    """What a helper process says: ready for an order, how it goes, the result, or a fault."""
+
+    kind: Literal["ready", "progress", "trial", "result", "fault"]
     progress: Progress | None = None
+    trial: TrialOutcome | None = None
     result: CandidateResult | None = None
     error: str | None = None  # the class of an error that is part of the product
     text: str = ""

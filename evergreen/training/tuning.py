@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from evergreen.config import Choice, TrainingConfig
@@ -16,21 +15,18 @@ from evergreen.training.folds import Folds
 from evergreen.training.metrics import Metric
 from evergreen.training.progress import OnProgress, Progress
 from evergreen.training.proposals import Proposal, propose
-from evergreen.training.results import CandidateResult, Trial
+from evergreen.training.results import CandidateResult, Trial, TrialOutcome, running_means
 
-
-@dataclass(frozen=True)
-class _Outcome:
-    """A trial, and the boosting rounds that its folds chose."""
-
-    trial: Trial
-    rounds: tuple[int, ...] = ()
+OnTrial = Callable[[TrialOutcome], None]
 
 
 class Tuning:
     """One candidate's search on given folds.
 
     ``threads`` is how many threads an estimator may use; the result does not depend on it.
+    ``kept`` are the trials of the same search that was interrupted, which are not computed again;
+    ``on_trial`` hears of those that end now. A setting is drawn from what was learned before, so
+    one that differs from the kept one ends the taking over; as it is, the result is the same.
     """
 
     def __init__(
@@ -42,6 +38,8 @@ class Tuning:
         metric: Metric,
         threads: int,
         on_progress: OnProgress,
+        kept: Sequence[TrialOutcome] = (),
+        on_trial: OnTrial | None = None,
     ) -> None:
         self.plan = plan
         self.folds = folds
@@ -49,8 +47,11 @@ class Tuning:
         self.metric = metric
         self.threads = threads
         self.on_progress = on_progress
-        self.outcomes: list[_Outcome] = []
-        self.tried: dict[tuple[tuple[str, Choice], ...], _Outcome] = {}
+        self.kept = {outcome.trial.number: outcome for outcome in kept}
+        self.on_trial = on_trial
+        self.taken_over = 0
+        self.outcomes: list[TrialOutcome] = []
+        self.tried: dict[tuple[tuple[str, Choice], ...], TrialOutcome] = {}
         self.started = time.monotonic()
 
     def run(self) -> CandidateResult:
@@ -74,20 +75,44 @@ class Tuning:
                 self._tell(planned)
         return self._finish(planned)
 
-    def _try(self, proposal: Proposal) -> _Outcome:
+    def _try(self, proposal: Proposal) -> TrialOutcome:
         key = tuple(sorted(proposal.params.items()))
         number, started = len(self.outcomes), time.monotonic()
         if key in self.tried:  # the same setting gives the same score
             known = self.tried[key]
             trial = known.trial.model_copy(update={"number": number, "seconds": 0.0})
-            outcome = _Outcome(trial, known.rounds)
+            outcome = TrialOutcome(trial=trial, rounds=known.rounds)
         else:
-            outcome = self._evaluate(proposal, number, started)
+            outcome = self._take_over(proposal, number) or self._compute(proposal, number, started)
             self.tried[key] = outcome
         proposal.finish(outcome.trial.score)
         return outcome
 
-    def _evaluate(self, proposal: Proposal, number: int, started: float) -> _Outcome:
+    def _take_over(self, proposal: Proposal, number: int) -> TrialOutcome | None:
+        """Return the kept trial as if it had been computed; None where it must be."""
+        known = self.kept.get(number)
+        if known is None or known.trial.params != {**self.plan.params, **proposal.params}:
+            self.kept.clear()
+            return None
+        if known.trial.state == "failed":  # which may have been for want of memory
+            return None
+        for fold, mean in enumerate(running_means(known.trial.fold_scores)):
+            if fold < len(self.folds) - 1:
+                proposal.report(fold, mean)
+        self.taken_over += 1
+        self.started -= known.trial.seconds
+        return known
+
+    def _compute(self, proposal: Proposal, number: int, started: float) -> TrialOutcome:
+        outcome = self._evaluate(proposal, number, started)
+        if outcome.trial.state != "failed":  # where a kept one has, it was another search
+            self.kept.clear()
+        cut_short = outcome.trial.state == "pruned" and self._late()
+        if self.on_trial is not None and not cut_short:
+            self.on_trial(outcome)
+        return outcome
+
+    def _evaluate(self, proposal: Proposal, number: int, started: float) -> TrialOutcome:
         scores: list[float] = []
         rounds: list[int] = []
         state, reason = "complete", None
@@ -107,7 +132,7 @@ class Tuning:
             state=state,
             error=reason,
         )
-        return _Outcome(trial, tuple(rounds))
+        return TrialOutcome(trial=trial, rounds=tuple(rounds))
 
     def _score_fold(
         self, number: int, proposal: Proposal, scores: list[float], rounds: list[int]
@@ -144,7 +169,7 @@ class Tuning:
         timeout = self.training.timeout
         return timeout is not None and time.monotonic() - self.started > timeout.total_seconds()
 
-    def _best(self) -> _Outcome | None:
+    def _best(self) -> TrialOutcome | None:
         """Return the best complete trial, of equal ones the first."""
         sign = 1 if self.metric.greater_is_better else -1
         complete = [outcome for outcome in self.outcomes if outcome.trial.score is not None]
@@ -182,6 +207,7 @@ class Tuning:
             trials=tuple(outcome.trial for outcome in self.outcomes),
             seconds=time.monotonic() - self.started,
             error=error,
+            taken_over=self.taken_over,
         )
 
 

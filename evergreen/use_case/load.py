@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from evergreen.alerts.settings import FileTarget
 from evergreen.batch.settings import CsvOutput, Output, ParquetOutput, SqlOutput
 from evergreen.config import UseCase
-from evergreen.data.source_config import CsvSource, ParquetSource, Source, SqlSource
+from evergreen.data.source_config import CsvSource, NatsSource, ParquetSource, Source, SqlSource
 from evergreen.errors import InputError
 from evergreen.object_stores import is_remote
 from evergreen.use_case.document import Document, Mistake, parse_yaml
@@ -161,6 +161,7 @@ def _anchor(use_case: UseCase, document: Document, file: Path) -> UseCase:
         written = [document.place((*keys, "path")), document.place(keys)]
         return Path.cwd() if any(p.label == "--set" for p in written) else file.resolve().parent
 
+    use_case = _with_names(use_case)
     data, batch = use_case.data, use_case.batch
     data = data.model_copy(update={"source": _anchored(data.source, folder("data", "source"))})
     changed: dict[str, Any] = {}
@@ -186,6 +187,17 @@ def _anchor(use_case: UseCase, document: Document, file: Path) -> UseCase:
         every = {**use_case.alerts.targets, **targets}
         parts["alerts"] = use_case.alerts.model_copy(update={"targets": every})
     return use_case.model_copy(update=parts)
+
+
+def _with_names(use_case: UseCase) -> UseCase:
+    """Name the rows that are kept of streams after the use case, apart for each of its sources."""
+    parts: dict[str, Any] = {}
+    for key, name in (("data", ""), ("batch", "-batch"), ("monitoring", "-monitoring")):
+        part = getattr(use_case, key)
+        if isinstance(part.source, NatsSource) and part.source.name is None:
+            source = part.source.model_copy(update={"name": use_case.name + name})
+            parts[key] = part.model_copy(update={"source": source})
+    return use_case.model_copy(update=parts) if parts else use_case
 
 
 def _anchored(place: Source | Output, folder: Path) -> Source | Output:

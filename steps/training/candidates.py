@@ -9,10 +9,12 @@ from zenml import step
 
 from evergreen.config import FeaturesConfig, SplitConfig, TrainingConfig
 from evergreen.data.dataset import Dataset
+from evergreen.paths import Home
 from evergreen.reporting.facts import DataFacts
 from evergreen.training import search
 from evergreen.training.bounds import search_table
 from evergreen.training.candidates import BY_NAME
+from evergreen.training.kept_trials import forget_trials
 from evergreen.training.results import CandidateResult, SearchResult
 from evergreen.training.search_task import metric_of
 from steps.announcements import announce
@@ -38,6 +40,7 @@ def search_candidates(
         training=training,
         split=split,
         on_progress=announce,
+        keep_in=Home.locate().database_url,
     )
 
 
@@ -60,6 +63,7 @@ def search_candidate(
         training=training,
         split=split,
         on_progress=announce,
+        keep_in=Home.locate().database_url,
     )
 
 
@@ -92,6 +96,7 @@ def fit_challenger(
     """Fit the best candidate, and the baseline that it must beat, on all training rows."""
     on_dask = training_rows.engine.name == "dask"
     announce(f"Fit the challenger on {training.dask.title}" if on_dask else "Fit the challenger")
+    forget_trials(Home.locate().database_url, data_facts.contract.use_case)  # the result is stored
     by_name = {candidate.name: candidate for candidate in search_result.candidates}
     challenger, baseline = (
         search.fit_candidate(

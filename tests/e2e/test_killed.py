@@ -82,6 +82,33 @@ def unfinished_runs(home: Home) -> list[str]:
         return [name for (name,) in rows]
 
 
+@pytest.mark.timeout(900)
+@pytest.mark.long
+def test_a_killed_search_goes_on(home):
+    """Trials are kept from the tenth second on, so these take that long."""
+    depths = list(range(2, 12))
+    grid = f"{{random_forest: {{params: {{n_estimators: 300}}, grid: {{max_depth: {depths}}}}}}}"
+    slow = (*TRAIN, "--set", f"training.candidates={grid}", "--set", "training.jobs=1")
+    with home.running(*slow) as run:
+        run.wait_until(lambda: kept_trials(home) >= 2)
+    before = kept_trials(home)
+    done = home.run(*slow).check()
+    said = f"{before} of {1 + len(depths)} trials taken over from a search that was interrupted"
+    assert said in done.out
+    assert kept_trials(home) == 0
+
+
+def kept_trials(home: Home) -> int:
+    database = home.state / "evergreen-searches.db"
+    if not database.exists():
+        return 0
+    with closing(sqlite3.connect(database)) as connection:
+        try:
+            return connection.execute("SELECT count(*) FROM trials").fetchone()[0]
+        except sqlite3.OperationalError:  # the table is being made
+            return 0
+
+
 def test_a_killed_run_frees_its_lock(home):
     kill_at(home, "load_table")
     assert home.run(*TRAIN, "--quiet").check().code == 0

@@ -1,4 +1,4 @@
-"""Sources: one table from a library, a file, a database or the web.
+"""Sources: one table from a library, a file, a database, the web or a stream of messages.
 
 `read_source` resolves references to environment variables, reads, and forgets them;
 `describe_source` says where a table comes from, and never shows a secret.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from evergreen.data.source_config import (
     CsvSource,
     HttpSource,
+    NatsSource,
     ParquetSource,
     SklearnSource,
     Source,
@@ -52,7 +53,7 @@ def read_source(
     InputError
         The source does not hold a usable table, or a variable is not set.
     UnreachableError
-        A file system, database or web server does not answer, or refuses the credentials.
+        A file system, database, web server or broker does not answer, or refuses the credentials.
     """
     environment = Environment(os.environ if environ is None else environ)
     match source:
@@ -76,6 +77,10 @@ def read_source(
             from evergreen.data.sources.http_source import read_http
 
             return read_http(source, environment, backoff=backoff)
+        case NatsSource():
+            from evergreen.data.sources.nats_source import read_nats
+
+            return read_nats(source, environment)
 
 
 def describe_source(source: Source) -> str:
@@ -94,5 +99,8 @@ def describe_source(source: Source) -> str:
             return f"sql {mask_url(source.url)} query {shown}"
         case HttpSource():
             return f"http {mask_url(source.url)}"
+        case NatsSource():
+            subject = f" subject {source.subject}" if source.subject else ""
+            return f"nats {mask_url(source.url)}{subject}"
         case CsvSource() | ParquetSource():
             return f"{source.type} {source.path}"

@@ -17,7 +17,7 @@ from evergreen.errors import InputError
 _REFERENCE = re.compile(r"\$\{([^}]*)\}?|\$\(([^)]*)\)?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _USERINFO_PASSWORD = re.compile(r"(://[^:/@\s]*):[^\s]*@")
-_WEB_USERINFO = re.compile(r"(https?://)[^/@\s]+@")
+_TOKEN_USERINFO = re.compile(r"((?:https?|nats|tls)://)[^/@\s]+@")
 _SECRET_PARAMETER = re.compile(
     r"([?&][^=&\s]*(?:pass|pwd|secret|token|key|auth|sig|credential)[^=&\s]*=)[^&#\s]*",
     re.IGNORECASE,
@@ -104,7 +104,7 @@ class Environment:
 def mask_url(text: str) -> str:
     """Return ``text`` with passwords and secret-looking parameters of addresses hidden."""
     masked = _USERINFO_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
-    masked = _WEB_USERINFO.sub(rf"\1{HIDDEN}@", masked)  # there a user alone may be a token
+    masked = _TOKEN_USERINFO.sub(rf"\1{HIDDEN}@", masked)  # there a user alone may be a token
     return _SECRET_PARAMETER.sub(rf"\1{HIDDEN}", masked)
 
 

@@ -13,7 +13,7 @@ from evergreen.data.source_config import HttpSource
 from evergreen.data.sources.environment import Environment, mask_url
 from evergreen.data.sources.http_client import WebClient
 from evergreen.data.sources.http_source import pages
-from evergreen.data.sources.streams import TableStream, as_array, without_rows
+from evergreen.data.sources.streams import TableStream, as_table, without_rows
 from evergreen.data.sources.tidy import column_names
 from evergreen.errors import InputError
 
@@ -35,7 +35,7 @@ def http_stream(
     def read(columns: Sequence[str], start: int) -> Iterator[pa.Table]:
         with opened:
             gathered = _gathered(chain([first], following), piece_rows)
-            pieces = (_table(frame, columns) for frame in gathered)
+            pieces = (as_table(frame, columns) for frame in gathered)
             yield from without_rows(pieces, start)
 
     shown = {"url": mask_url(source.url), "params": dict(source.params)}
@@ -53,18 +53,3 @@ def _gathered(frames: Iterator[pd.DataFrame], rows: int) -> Iterator[pd.DataFram
             waiting = []
     if waiting:
         yield pd.concat(waiting, ignore_index=True)
-
-
-def _table(frame: pd.DataFrame, columns: Sequence[str]) -> pa.Table:
-    """Return the named columns; what a page lacks is missing."""
-    frame = frame.set_axis([str(name).strip() for name in frame.columns], axis=1)
-    found = {}
-    for name in columns:
-        if name not in frame.columns:
-            found[name] = pa.nulls(len(frame))
-            continue
-        values = frame[name]
-        plain = values.dtype.kind in "ifbM"
-        listed = values.astype(object).where(values.notna(), None).tolist()
-        found[name] = pa.array(values, from_pandas=True) if plain else as_array(listed)
-    return pa.table(found)

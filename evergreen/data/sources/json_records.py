@@ -44,14 +44,25 @@ def parse_json_lines(body: bytes, where: str) -> pd.DataFrame:
     for number, line in enumerate(body.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
         if not line.strip():
             continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}, line {number}: no valid JSON: {error}") from error
-        if not isinstance(record, dict):
-            raise InputError(f"{where}, line {number}: {_kind(record)} instead of an object")
-        records.append(record)
+        records.append(parse_record(line, f"{where}, line {number}"))
     return pd.json_normalize(records)
+
+
+def parse_record(text: bytes, where: str) -> dict[str, Any]:
+    """Return one JSON object.
+
+    Raises
+    ------
+    InputError
+        It is none.
+    """
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: no valid JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{where}: {_kind(record)} instead of an object")
+    return record
 
 
 def table_from_json(document: Any, path: str | None, where: str) -> pd.DataFrame:

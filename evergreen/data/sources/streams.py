@@ -10,13 +10,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from evergreen.data.source_config import (
     CsvSource,
     HttpSource,
+    NatsSource,
     ParquetSource,
     SklearnSource,
     Source,
@@ -24,6 +25,9 @@ from evergreen.data.source_config import (
 )
 from evergreen.data.sources.environment import Environment
 from evergreen.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Read = Callable[[Sequence[str], int], Iterator[pa.Table]]
 
@@ -46,6 +50,8 @@ class TableStream:
         Their number, if it is known.
     types
         The columns' types, if they hold for all pieces.
+    grows
+        Whether rows may be added while it is read. Those that are there stay what they are.
     written
         Whether it is text as CSV has it: ``decimal`` is then its decimal mark.
     """
@@ -56,6 +62,7 @@ class TableStream:
     proven: bool
     rows: int | None = None
     types: Mapping[str, Any] | None = None
+    grows: bool = False
     written: bool = False
     decimal: str = "."
     close: Callable[[], None] = field(default=lambda: None)
@@ -79,7 +86,7 @@ def open_stream(
     InputError
         The source does not hold a usable table, or a variable is not set.
     UnreachableError
-        A file system, database or web server does not answer.
+        A file system, database, web server or broker does not answer.
     """
     environment = Environment(os.environ if environ is None else environ)
     match source:
@@ -101,6 +108,10 @@ def open_stream(
             from evergreen.data.sources.http_stream import http_stream
 
             return http_stream(source, environment, piece_rows, backoff=backoff)
+        case NatsSource():
+            from evergreen.data.sources.nats_source import nats_stream
+
+            return nats_stream(source, environment, piece_rows)
 
 
 def _sklearn(source: SklearnSource, piece_rows: int) -> TableStream:
@@ -145,7 +156,7 @@ def known_rows(stream: TableStream, place: str, setting: str) -> int:
         If that is not known beforehand, or not whether they stay as they are; ``setting`` asked
         for parts.
     """
-    if stream.rows is None or not stream.proven:
+    if stream.rows is None or not stream.proven or stream.grows:
         raise InputError(
             f"{setting}: {place} does not say beforehand how many rows it has and whether they "
             "stay as they are, as Parquet files do. Leave partitions out, or take Parquet files."
@@ -211,6 +222,21 @@ def _appended(parts: Sequence[pa.ChunkedArray]) -> pa.Array:
         kind = next(iter(kinds), pa.null())
         return pa.chunked_array([c for part in parts for c in part.cast(kind).chunks], type=kind)
     return as_array([value for part in parts for value in part.to_pylist()])
+
+
+def as_table(frame: pd.DataFrame, columns: Sequence[str]) -> pa.Table:
+    """Return the named columns of JSON records; what they lack is missing."""
+    frame = frame.set_axis([str(name).strip() for name in frame.columns], axis=1)
+    found = {}
+    for name in columns:
+        if name not in frame.columns:
+            found[name] = pa.nulls(len(frame))
+            continue
+        values = frame[name]
+        plain = values.dtype.kind in "ifbM"
+        listed = values.astype(object).where(values.notna(), None).tolist()
+        found[name] = pa.array(values, from_pandas=True) if plain else as_array(listed)
+    return pa.table(found)
 
 
 def as_array(values: Sequence[Any]) -> pa.Array:

@@ -72,6 +72,7 @@ SECTIONS = [
     ("Parquet", "ParquetSource"),
     ("SQL", "SqlSource"),
     ("HTTP", "HttpSource"),
+    ("NATS", "NatsSource"),
     ("`contract`: what columns promise", "ColumnRule"),
     ("`split`: holdout and folds", "SplitConfig"),
     ("`features`: what is made of the columns", "FeaturesConfig"),
@@ -114,7 +115,7 @@ def test_tables_name_every_key_with_its_default(title, model):
 
 
 def test_required_keys_are_said_to_be():
-    for title, model in SECTIONS[:6]:
+    for title, model in SECTIONS[:7]:
         required = set(use_case_schema()["$defs"][model].get("required", ()))
         said = {key for key, text in TABLES[title].items() if text == "required"}
         assert said == required, title

@@ -46,6 +46,7 @@ AFTER_HEAD = [
     ),
     ("training: {trials: 0}", "6  training.trials: 0 is not allowed; expected a whole number"),
     ("training: {trials: true}", "6  training.trials: true is not allowed; expected a whole"),
+    ("training: {spread: dask}", "6  training: spread dask needs dask.scheduler or dask.workers"),
     ("training: {jobs: 1.5}", "6  training.jobs: 1.5 is not allowed; expected a whole number"),
     ("training: {prune: 3}", "6  training.prune: 3 is not allowed; expected true or false"),
     ("training: {timeout: 5}", "6  training.timeout: 5 needs a unit, such as 90d, 6h"),
