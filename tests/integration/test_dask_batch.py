@@ -133,10 +133,10 @@ def test_a_column_that_the_table_lacks(bundle, home, cluster, tmp_path):
 
 @pytest.mark.long
 def test_a_killed_workers_part_is_done_by_the_other(bundle, home, tmp_path):
-    source, whole = write(tmp_path / "many.parquet", 10_000), tmp_path / "whole.parquet"
+    source, whole = write(tmp_path / "many.parquet", 20_000), tmp_path / "whole.parquet"
     shared = tmp_path / "shared.parquet"
     on_one_machine(source, whole, bundle, home, chunk_rows=50)
-    killed = []
+    killed, watching = [], threading.Event()
     (tmp_path / "dask").mkdir()
     with dask_cluster(tmp_path / "dask", "one", "two") as cluster:
 
@@ -145,6 +145,7 @@ def test_a_killed_workers_part_is_done_by_the_other(bundle, home, tmp_path):
                 addresses = {
                     each["name"]: at for at, each in observer.scheduler_info(-1)["workers"].items()
                 }
+                watching.set()
                 wait_until(lambda: observer.processing().get(addresses["one"]), 120)
                 killed.extend(observer.processing()[addresses["one"]])
             cluster.processes["one"].kill()
@@ -153,10 +154,11 @@ def test_a_killed_workers_part_is_done_by_the_other(bundle, home, tmp_path):
         wait_until(lambda: "Registered to" in cluster.said("two"), 60)
         killer = threading.Thread(target=kill)
         killer.start()
+        assert watching.wait(60)
         result = on_dask(cluster, source, shared, bundle, home, partitions=4, chunk_rows=50)
         killer.join()
         assert killed
         assert cluster.processes["one"].wait(20) == -9
-    assert result.rows == 10_000
+    assert result.rows == 20_000
     require_same_files(whole, shared)
     assert not list((home.batch / "parts").iterdir())
