@@ -15,7 +15,7 @@ def batch(use_case: UseCase) -> None:
     """Score a whole table."""
     at = Placement(use_case)
     model = at(find_model)(use_case)
-    if use_case.batch.partitions == 1:
+    if not use_case.batch.in_steps:
         at(score_table)(model, use_case)
         return
     score = at.apart(score_partition, "score_table")

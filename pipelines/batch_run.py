@@ -76,7 +76,7 @@ def execute(
             run_name=run_name, enable_cache=False, tags=[tag]
         )
         run = carry_out(configured, run_name, view, use_case)
-    last = "score_table" if use_case.batch.partitions == 1 else "join_partitions"
+    last = "join_partitions" if use_case.batch.in_steps else "score_table"
     result: BatchResult = run.steps[last].regular_outputs["batch_result"].load()
     return result, stack_name
 

@@ -29,7 +29,7 @@ def judge_newest_window(use_case: UseCase, seconds: float | None = None) -> Any:
     """Observe a window of the champion's, decide, and return it as pipelines pass it on."""
     at = Placement(use_case)
     model = at(find_champion)(use_case)
-    if use_case.monitoring.partitions == 1:
+    if not use_case.monitoring.in_steps:
         observed, figures = at(observe_window)(model, use_case, seconds)
     else:
         plan = at(plan_window)(model, use_case, seconds)

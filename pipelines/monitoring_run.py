@@ -87,7 +87,7 @@ def execute(
     with listening(view.show):
         run = carry_out(configured, run_name, view, use_case, seconds)
     window: MonitoredWindow = run.steps["decide_window"].regular_outputs["window"].load()
-    judging = "observe_window" if use_case.monitoring.partitions == 1 else "judge_parts"
+    judging = "judge_parts" if use_case.monitoring.in_steps else "observe_window"
     figures: EvidentlyFigures = run.steps[judging].regular_outputs["univariate_figures"].load()
     window = reports_home(window, Home.locate())
     if figures.page is not None:

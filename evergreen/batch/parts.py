@@ -102,7 +102,7 @@ def score_part(
             of=of,
             first_chunk=first,
             chunks=tuple(tally.chunks),
-            key=_as_text(ready.key),
+            key=as_text(ready.key),
         )
         (folder / FACTS).write_text(facts.model_dump_json(), encoding="utf-8")
     return ScoredPart(folder)
@@ -124,7 +124,7 @@ def join_parts(
     with ExitStack() as stack:
         ready = stack.enter_context(prepared(job))
         for part in parts:
-            if part.facts.key != _as_text(ready.key):
+            if part.facts.key != as_text(ready.key):
                 raise changed_meanwhile(describe_source(job.source))
         sink = stack.enter_context(closing(open_sink(job, ready.scorer)))
         kept, note = sink.open(ready.key, overwrite=job.batch.overwrite)
@@ -160,5 +160,6 @@ def _file(folder: Path, kind: str, number: int) -> Path:
     return folder / f"{number:06}.{kind}.parquet"
 
 
-def _as_text(key: Any) -> str:
+def as_text(key: Any) -> str:
+    """Return what the answers depend on in the form that parts keep."""
     return json.dumps(key, sort_keys=True, default=str)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
+from evergreen.dask.settings import DaskConfig
 from evergreen.data.source_config import Source, keep_references, source_from_shorthand
 from evergreen.object_stores import is_remote
 from evergreen.serving.settings import Judgement, ServingConfig
@@ -122,6 +123,9 @@ class BatchConfig(Value):
     partitions: int = Field(
         1, ge=1, le=256, description="Parts that are scored by steps, and so pods, of their own."
     )
+    dask: DaskConfig = Field(
+        DaskConfig(), description="A Dask cluster whose workers score the parts instead of steps."
+    )
     threads: int | None = Field(
         None, ge=1, le=MAX_THREADS, description="Chunks scored at once. Default: all cores."
     )
@@ -136,6 +140,17 @@ class BatchConfig(Value):
     extra_fields: Literal["reject", "ignore"] = Field(
         "ignore", description="A column that the contract does not know; reject refuses the table."
     )
+
+    @model_validator(mode="after")
+    def _dask_has_parts(self) -> BatchConfig:
+        if self.dask.chosen and self.partitions == 1:
+            raise ValueError("dask shares the partitions of a table; say how many: partitions")
+        return self
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether the parts are scored by steps of their own."""
+        return self.partitions > 1 and not self.dask.chosen
 
 
 def policies(batch: BatchConfig, serving: ServingConfig) -> ServingConfig:

@@ -46,10 +46,11 @@ _OWN: Final = {
 
 
 @contextmanager
-def connected(config: DaskConfig) -> Iterator[Client]:
+def connected(config: DaskConfig, section: str = "training.dask") -> Iterator[Client]:
     """Yield a client of the cluster, with at least one worker; the workers suit this process.
 
-    A cluster that was started for it ends with the block.
+    A cluster that was started for it ends with the block. ``section`` is where the use case names
+    the cluster.
 
     Raises
     ------
@@ -61,10 +62,10 @@ def connected(config: DaskConfig) -> Iterator[Client]:
     """
     with ExitStack() as stack:
         if config.scheduler is None:
-            client = stack.enter_context(_own_cluster(config))
+            client = stack.enter_context(_own_cluster(config, section))
         else:
-            client = stack.enter_context(_client_of(config.scheduler))
-        _await_workers(client, config)
+            client = stack.enter_context(_client_of(config.scheduler, section))
+        _await_workers(client, config, section)
         if config.scheduler is not None:
             require_fitting(client)
         yield client
@@ -80,7 +81,7 @@ def require_cluster(config: DaskConfig) -> None:
             pass
 
 
-def _await_workers(client: Client, config: DaskConfig) -> None:
+def _await_workers(client: Client, config: DaskConfig, section: str) -> None:
     """Wait until one worker is there, or all of a cluster of one's own."""
     wanted = config.workers or 1
     try:
@@ -89,7 +90,7 @@ def _await_workers(client: Client, config: DaskConfig) -> None:
         if config.scheduler is None:
             raise UnreachableError(
                 f"Of {wanted} Dask workers on this machine {len(workers_of(client))} have started "
-                f"within {START_SECONDS} s; lower training.dask.workers, or free memory"
+                f"within {START_SECONDS} s; lower {section}.workers, or free memory"
             ) from error
         raise UnreachableError(
             f"The Dask scheduler {config.scheduler} has no workers; start some: "
@@ -142,7 +143,7 @@ def free_workers(client: Client, workers: Iterable[str], task: str) -> list[str]
 
 
 @contextmanager
-def _own_cluster(config: DaskConfig) -> Iterator[Client]:
+def _own_cluster(config: DaskConfig, section: str) -> Iterator[Client]:
     import dask
     import joblib
     from distributed import Client, LocalCluster
@@ -170,13 +171,13 @@ def _own_cluster(config: DaskConfig) -> Iterator[Client]:
         except (OSError, RuntimeError) as error:
             raise UnreachableError(
                 f"Dask workers cannot be started on this machine: {error}; "
-                "lower training.dask.workers, or free memory and processes"
+                f"lower {section}.workers, or free memory and processes"
             ) from error
         yield client
 
 
 @contextmanager
-def _client_of(address: str) -> Iterator[Client]:
+def _client_of(address: str, section: str) -> Iterator[Client]:
     from distributed import Client
 
     try:
@@ -187,11 +188,11 @@ def _client_of(address: str) -> Iterator[Client]:
         reason = f": {error}" if str(error) else ""
         raise UnreachableError(
             f"The Dask scheduler {address} does not answer{reason}. See that it runs, with the "
-            "versions of requirements.txt, and that training.dask.scheduler is its address"
+            f"versions of requirements.txt, and that {section}.scheduler is its address"
         ) from error
     except TypeError as error:  # Dask's words for it speak of its inner arguments
         raise InputError(
-            f"training.dask.scheduler is {address}, but Dask has no certificates to speak TLS "
+            f"{section}.scheduler is {address}, but Dask has no certificates to speak TLS "
             "with; name them by DASK_DISTRIBUTED__COMM__TLS__CA_FILE and its neighbours"
         ) from error
     with client:

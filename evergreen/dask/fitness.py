@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os.path
+import os
 import tempfile
 from typing import TYPE_CHECKING, Any, Final
 
 from evergreen.errors import InputError
-from evergreen.paths import HOME_VARIABLE, Home
+from evergreen.paths import DATABASE_VARIABLE, HOME_VARIABLE, Home
 from evergreen.provenance import MODELLING_LIBRARIES, code_fingerprint
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def require_fitting(client: Client) -> None:
     for address, there in found["workers"].items():
         _require_versions(f"worker {address}", there["packages"], here)
     _require_code(client)
+    _require_database(client)
     _require_shared_files(client)
 
 
@@ -67,6 +68,17 @@ def _require_code(client: Client) -> None:
             raise InputError(f"The Dask worker {address} has {has}. {_CURE}")
 
 
+def _require_database(client: Client) -> None:
+    """Where a worker kept the tables elsewhere, it would find an empty log there."""
+    here = os.getenv(DATABASE_VARIABLE)
+    for address, there in _answers(client, os.getenv, DATABASE_VARIABLE).items():
+        if there != here:
+            raise InputError(
+                f"The Dask worker {address} has another {DATABASE_VARIABLE} than this process, or "
+                "only one of them has it; start the worker with the same"
+            )
+
+
 def _require_shared_files(client: Client) -> None:
     scratch = Home.locate().scratch
     scratch.mkdir(parents=True, exist_ok=True)
@@ -74,8 +86,8 @@ def _require_shared_files(client: Client) -> None:
         for address, sees in _answers(client, os.path.exists, file.name).items():
             if not sees:
                 raise InputError(
-                    f"The Dask worker {address} does not see the files in {scratch}, from which "
-                    f"it would learn. {HOME_VARIABLE} must name a folder that all workers have at "
+                    f"The Dask worker {address} does not see the files in {scratch}, with which "
+                    f"it would work. {HOME_VARIABLE} must name a folder that all workers have at "
                     "the same path, such as a shared volume"
                 )
 

@@ -7,7 +7,7 @@ group, and a hash per row) is read, some 50 bytes for each row; the table itself
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +18,19 @@ from evergreen.data.conform import conform
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
 from evergreen.data.dataset_writer import contract_layout, writing
-from evergreen.data.splits import Hashes, SplitRows, row_hashes, whole_hashes
+from evergreen.data.passes import Passes
+from evergreen.data.splits import Hashes, SplitRows, conformed_hashes, row_hashes
 
 _ROLES = ("target", "timestamp", "group")
 
 
-def rows_to_split(raw: Dataset, contract: Contract) -> SplitRows:
+def rows_to_split(raw: Dataset, contract: Contract, way: Passes | None = None) -> SplitRows:
     """Return the rows of a raw table that have a target, as `split_rows` takes them.
 
-    The frame's index holds their places in the table.
+    The frame's index holds their places in the table. ``way`` is who hashes the rows, while the
+    result is in use.
     """
+    way = way or Passes()
     known = tuple(column for column in contract.columns if column.role in _ROLES)
     few = contract.model_copy(update={"columns": known})
     names = [column.name for column in known if column.name in raw.columns]
@@ -36,14 +39,14 @@ def rows_to_split(raw: Dataset, contract: Contract) -> SplitRows:
     kept = present.to_numpy()
 
     def hashed(of: Callable[[pd.DataFrame], Hashes]) -> Hashes:
-        return np.concatenate([of(piece) for piece in raw.pieces()])[kept]
+        return np.concatenate(list(way.over_rows(of, raw)))[kept]
 
     @cache
     def features() -> Hashes:
-        return hashed(lambda piece: row_hashes(piece, contract))
+        return hashed(partial(row_hashes, contract=contract))
 
     def whole() -> Hashes:
-        return hashed(lambda piece: whole_hashes(conform(piece, contract)))
+        return hashed(partial(conformed_hashes, contract=contract))
 
     return SplitRows(frame[present], features, whole)
 

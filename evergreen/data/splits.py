@@ -174,6 +174,11 @@ def whole_hashes(conformed: pd.DataFrame) -> Hashes:
     return np.asarray(rows, dtype=np.uint64)
 
 
+def conformed_hashes(frame: pd.DataFrame, contract: Contract) -> Hashes:
+    """Return `whole_hashes` of what a contract makes of raw rows."""
+    return whole_hashes(conform(frame, contract))
+
+
 def repeats_are_natural(hashes: Hashes) -> bool:
     """Tell whether most rows repeat others, because few distinct rows exist at all."""
     return len(np.unique(hashes)) < REPEATS_ARE_NATURAL * len(hashes)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from evergreen.batch.settings import batch_source_from_shorthand
+from evergreen.dask.settings import DaskConfig
 from evergreen.data.source_config import Source
 from evergreen.durations import Duration
 from evergreen.values import Value
@@ -117,6 +118,9 @@ class MonitoringConfig(Value):
     partitions: Rows = Field(
         1, le=1000, description="Parts of a window that are counted by steps of their own."
     )
+    dask: DaskConfig = Field(
+        DaskConfig(), description="A Dask cluster whose workers count the parts instead of steps."
+    )
     levels: LevelConfig = Field(LevelConfig(), description="How rare false alarms are.")
     effects: EffectConfig = Field(EffectConfig(), description="What is too small to matter.")
     ignore: tuple[str, ...] = Field((), description="Columns that are not compared.")
@@ -140,4 +144,11 @@ class MonitoringConfig(Value):
         both = sorted(set(self.ignore) & set(self.segments))
         if both:
             raise ValueError(f"{both[0]!r} is both ignored and a segment")
+        if self.dask.chosen and self.partitions == 1:
+            raise ValueError("dask shares the partitions of a window; say how many: partitions")
         return self
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether the parts are counted by steps of their own."""
+        return self.partitions > 1 and not self.dask.chosen

@@ -10,15 +10,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
-import os
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -27,11 +22,11 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.dask.cluster import connected, free_workers, in_thread, workers_of
 from evergreen.dask.settings import DaskConfig
+from evergreen.dask.tables import require_same, where_workers_see_it
 from evergreen.data.conform import model_frame, target_values
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
-from evergreen.errors import InputError, UnreachableError
-from evergreen.paths import Home
+from evergreen.errors import UnreachableError
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -68,8 +63,7 @@ class Recipe:
         UnreachableError
             If the file is gone.
         """
-        if Dataset.open(self.table.path).fingerprint != self.table.fingerprint:
-            raise InputError(f"{self.table.path} holds another table here than where the run began")
+        require_same(self.table)
         names = [*(column.name for column in self.contract.features), self.contract.target]
         frame = self.table.read_row_group(number, names)
         made = self.transform.transform(model_frame(frame, self.contract))
@@ -252,22 +246,3 @@ def _label_counts(
         target_values(train.read([contract.target]), contract), return_inverse=True
     )
     return labels, np.bincount(codes)
-
-
-@contextmanager
-def where_workers_see_it(train: Dataset) -> Iterator[Dataset]:
-    """Give the table a place in the state folder; on the same disk it is not copied."""
-    scratch = Home.locate().scratch
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="shared-") as folder:
-        path = Path(folder) / "table.parquet"
-        try:
-            os.link(train.path, path)
-        except OSError:
-            try:
-                shutil.copyfile(train.path, path)
-            except OSError as error:
-                raise UnreachableError(
-                    f"Cannot copy the table to {path}, where workers see it: {error.strerror}"
-                ) from error
-        yield replace(train, path=path)

@@ -9,6 +9,7 @@ from functools import partial
 from sklearn.pipeline import Pipeline
 
 from evergreen.config import CandidateConfig, FeaturesConfig, SplitConfig, Task, TrainingConfig
+from evergreen.dask.tables import where_workers_see_it
 from evergreen.data.conform import model_frame, target_values
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
@@ -28,7 +29,6 @@ from evergreen.training.external import fit_by_pieces
 from evergreen.training.fitting import predict_in_one_thread, steady
 from evergreen.training.kept_trials import KeptTrials
 from evergreen.training.metrics import Metric
-from evergreen.training.on_dask import where_workers_see_it
 from evergreen.training.parallel import Crew, processes_for, threads_for
 from evergreen.training.progress import OnProgress, Progress
 from evergreen.training.results import LEFT_OUT, CandidateResult, SearchResult

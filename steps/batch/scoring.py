@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from zenml import log_metadata, step
 from zenml.client import Client
 
+from evergreen.batch.on_dask import run_batch_on_dask
 from evergreen.batch.outcome import BatchResult
 from evergreen.batch.parts import ScoredPart, join_parts, score_part
 from evergreen.batch.run import BatchJob, batch_job, run_batch
@@ -53,8 +55,14 @@ def find_model(use_case: UseCase) -> Annotated[ScoringModel, "scoring_model"]:
 @step(enable_cache=False, enable_artifact_visualization=False)
 def score_table(model: ScoringModel, use_case: UseCase) -> Annotated[BatchResult, "batch_result"]:
     """Score the table, going on where an earlier run was broken off."""
+    batch = use_case.batch
+    told = f"Score {describe_source(batch.source or use_case.data.source)}"
+    if batch.dask.chosen:
+        announce(f"{told} on {batch.dask.title}")
+        folder, home = bundle_of(model), Home.locate()
+        return noted(run_batch_on_dask(use_case, folder, model.version, home, announce))
     job = job_of(model, use_case)
-    announce(f"Score {describe_source(job.source)}")
+    announce(told)
     return noted(run_batch(job, announce))
 
 
@@ -86,12 +94,16 @@ def join_partitions(
 
 def job_of(model: ScoringModel, use_case: UseCase) -> BatchJob:
     """Return what is to be scored, with the model loaded."""
-    home = Home.locate()
     announce(f"Load version {model.version}")
+    runtime = load_runtime(bundle_of(model), model.version)
+    return batch_job(use_case, runtime, model.version, Home.locate())
+
+
+def bundle_of(model: ScoringModel) -> Path:
+    """Return a folder with the files of a model's bundle."""
     located = Located(model.name, model.version, model.source)
-    cache = home.root / "serving" / "bundles"
-    folder = bundle_folder(open_registry(tracking_uri()), located, cache)
-    return batch_job(use_case, load_runtime(folder, model.version), model.version, home)
+    cache = Home.locate().root / "serving" / "bundles"
+    return bundle_folder(open_registry(tracking_uri()), located, cache)
 
 
 def noted(result: BatchResult) -> BatchResult:

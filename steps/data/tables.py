@@ -13,6 +13,7 @@ from evergreen.alerts.alert import Alert
 from evergreen.config import DataConfig, UseCase
 from evergreen.dask.cluster import require_cluster
 from evergreen.dask.settings import DaskConfig
+from evergreen.dask.tables import passes_of
 from evergreen.data.conform import conform
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
@@ -89,7 +90,8 @@ def check_quality(
     """
     announce("Check the data")
     if raw_table.engine.external:
-        quality = check_table_by_columns(raw_table, contract, use_case)
+        with passes_of(raw_table, use_case.training.dask) as way:
+            quality = check_table_by_columns(raw_table, contract, use_case, way=way)
         return quality, HTMLString(sample_report(raw_table, contract, quality))
     frame = raw_table.read()
     quality = check_table(frame, contract, use_case)
@@ -174,9 +176,10 @@ def divide_on_disk(
     raw_table: Dataset, contract: Contract, table_quality: QualityReport, use_case: UseCase
 ) -> tuple[Dataset, Dataset, DataFacts]:
     """Do what splitting, `divide` and its checks do, with a piece of the table in memory."""
-    rows = rows_to_split(raw_table, contract)
-    split = split_rows(rows, contract, use_case.split)
-    checked = check_split(rows.frame, split, contract, use_case, rows.features())
+    with passes_of(raw_table, use_case.training.dask) as way:
+        rows = rows_to_split(raw_table, contract, way)
+        split = split_rows(rows, contract, use_case.split)
+        checked = check_split(rows.frame, split, contract, use_case, rows.features())
     quality = merge(table_quality, checked)
     if quality.errors:
         require_quality(quality, sample_report(raw_table, contract, quality), use_case)

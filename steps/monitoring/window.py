@@ -15,6 +15,7 @@ from evergreen.monitoring.alerting import alert_of
 from evergreen.monitoring.evidently_report import EvidentlyFigures
 from evergreen.monitoring.history import MonitoredWindow, ObservedWindow
 from evergreen.monitoring.monitor import conclude, draw, observe, window_folder
+from evergreen.monitoring.on_dask import observe_on_dask
 from evergreen.monitoring.parts import CountedPart, WindowPlan
 from evergreen.monitoring.window_check import CheckedWindow
 from evergreen.paths import Home
@@ -57,8 +58,10 @@ def observe_window(
     """
     home = Home.locate()
     folder = champion_folder(model, home)
-    announce("Judge the window")
-    checked = observe(use_case, folder, model.version, home, asked=_span(seconds))
+    dask = use_case.monitoring.dask
+    announce(f"Judge the window on {dask.title}" if dask.chosen else "Judge the window")
+    way = observe_on_dask if dask.chosen else observe
+    checked = way(use_case, folder, model.version, home, asked=_span(seconds))
     observed, figures = _drawn(checked, use_case, home)
     return observed, figures  # ZenML tells several outputs by this form
 

@@ -109,3 +109,14 @@ def test_files_that_a_worker_does_not_see(cluster, at, tmp_path, monkeypatch):
             require_cluster(at)
     finally:
         cluster.stop("blind")
+
+
+def test_a_worker_that_keeps_the_tables_elsewhere(cluster, at, monkeypatch):
+    cluster.start_worker("plain")
+    try:
+        require_cluster(at)
+        monkeypatch.setenv("EVERGREEN_DATABASE_URL", "sqlite:////tmp/of-the-run-alone.db")
+        with pytest.raises(InputError, match="has another EVERGREEN_DATABASE_URL than"):
+            require_cluster(at)
+    finally:
+        cluster.stop("plain")

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from evergreen.config import QualityConfig, UseCase
-from evergreen.data.conform import conform
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
+from evergreen.data.passes import Passes
 from evergreen.data.quality import leakage, promises, sharing, target, times, values
 from evergreen.data.quality.observation import Observation, Observations, SplitTable, Table
 from evergreen.data.quality_report import Finding, QualityReport
-from evergreen.data.splits import Hashes, Split, whole_hashes
+from evergreen.data.splits import Hashes, Split, conformed_hashes
 from evergreen.data.validation import Promise
 
 T = TypeVar("T")
 TableCheck = Callable[[Table, float], Observations]
 SplitCheck = Callable[[SplitTable, float], Observations]
+_Look = tuple[Set[str], Sequence[str | None]]  # checks, and the columns that they look at
 
 _PROMISES: tuple[Promise, ...] = ("types", "ranges", "categories", "nulls")
 TABLE_CHECKS: Mapping[str, TableCheck] = {
@@ -89,49 +91,60 @@ def check_table(
 
 
 def check_table_by_columns(
-    dataset: Dataset, contract: Contract, use_case: UseCase, now: datetime | None = None
+    dataset: Dataset,
+    contract: Contract,
+    use_case: UseCase,
+    now: datetime | None = None,
+    way: Passes | None = None,
 ) -> QualityReport:
     """Check what `check_table` checks, with a column or two in memory at a time.
 
     What it finds is the same but for two things: columns that are empty or constant are named one
-    by one, and leakage is looked for on ``LEAKAGE_ROWS`` rows drawn evenly.
+    by one, and leakage is looked for on ``LEAKAGE_ROWS`` rows drawn evenly. ``way`` is who looks.
 
     Raises
     ------
     InputError
         If a feature column is absent.
     """
-    now = now or datetime.now(UTC)
-    findings: list[Finding] = []
-
-    def look(checks: Iterable[str], names: Iterable[str | None], **more: Any) -> None:
-        part = _part(contract, names)
-        raw = dataset.read([column.name for column in part.columns])
-        table = Table(raw, part, use_case, now, **more)
-        promised = [name for name in _PROMISES if name in checks]
-        broken = promises.broken_promises(table) if promised else {}
-        for name in promised:
-            findings.extend(_findings(name, broken.get(name, ()), use_case))
-        asked = {name: check for name, check in TABLE_CHECKS.items() if name in checks}
-        findings.extend(_run(asked, table, use_case)[0])
-
+    now, way = now or datetime.now(UTC), way or Passes()
     wanted = {name for name in (*_PROMISES, *TABLE_CHECKS) if _asked_for(name, use_case)}
     when = use_case.data.timestamp
-    look(wanted & _OF_THE_TARGET, [contract.target, when])
+    looks: list[_Look] = [(wanted & _OF_THE_TARGET, [contract.target, when])]
     for column in contract.columns:
         if column.name in dataset.columns:
-            look(wanted & _OF_A_COLUMN, [column.name])
+            looks.append((wanted & _OF_A_COLUMN, [column.name]))
         if column.type == "timestamp" and column.role == "feature" and when is not None:
-            look(wanted & {"future_rows"}, [column.name, when])
+            looks.append((wanted & {"future_rows"}, [column.name, when]))
+    look = partial(_found_by, contract, use_case, now)
+    findings = [found for each in way.each(look, dataset, looks) for found in each]
     if "duplicates" in wanted:
-        hashes = [whole_hashes(conform(piece, contract)) for piece in dataset.pieces()]
-        look({"duplicates"}, [contract.target], hashes=np.concatenate(hashes))
+        hashed = way.over_rows(partial(conformed_hashes, contract=contract), dataset)
+        target: _Look = ({"duplicates"}, [contract.target])
+        findings += look(dataset, target, hashes=np.concatenate(list(hashed)))
     if "leakage" in wanted:
         sample = dataset.read_some(LEAKAGE_ROWS).reset_index(drop=True)
         table = Table(sample, contract, use_case, now)
         findings += _run({"leakage": TABLE_CHECKS["leakage"]}, table, use_case)[0]
     ran = [name for name in (*_PROMISES, *TABLE_CHECKS) if name in wanted]
     return _report(dataset.rows, len(dataset.columns), ran, findings)
+
+
+def _found_by(
+    contract: Contract, use_case: UseCase, now: datetime, dataset: Dataset, look: _Look, **more: Any
+) -> list[Finding]:
+    """Return what some checks find in some columns."""
+    checks, names = look
+    part = _part(contract, names)
+    raw = dataset.read([column.name for column in part.columns])
+    table = Table(raw, part, use_case, now, **more)
+    promised = [name for name in _PROMISES if name in checks]
+    broken = promises.broken_promises(table) if promised else {}
+    findings: list[Finding] = []
+    for name in promised:
+        findings += _findings(name, broken.get(name, ()), use_case)
+    asked = {name: check for name, check in TABLE_CHECKS.items() if name in checks}
+    return findings + _run(asked, table, use_case)[0]
 
 
 def _part(contract: Contract, names: Iterable[str | None]) -> Contract:

@@ -28,6 +28,14 @@ AFTER_HEAD = [
         "Allowed: balance, candidates, dask, early_stopping",
     ),
     (
+        "batch: {dask: {workers: 2}}",
+        "6  batch: dask shares the partitions of a table; say how many: partitions",
+    ),
+    (
+        "monitoring: {dask: {workers: 2}}",
+        "6  monitoring: dask shares the partitions of a window; say how many: partitions",
+    ),
+    (
         "training:\n  folds: 3",
         "7  training.folds: unknown key (value 3); it belongs at split.folds",
     ),

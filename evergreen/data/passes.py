@@ -1,0 +1,27 @@
+"""Who goes through a table that stays on disk: this process, or others for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import pandas as pd
+
+from evergreen.data.dataset import Dataset
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+class Passes:
+    """Goes through a table in this process, one piece after the other."""
+
+    def over_rows(self, function: Callable[[pd.DataFrame], Made], table: Dataset) -> Iterator[Made]:
+        """Yield what a function makes of each piece of rows, in order; pieces are of any size."""
+        return map(function, table.pieces())
+
+    def each(
+        self, function: Callable[[Dataset, Item], Made], table: Dataset, items: Sequence[Item]
+    ) -> Iterator[Made]:
+        """Yield what a function makes of the table and each item, in order."""
+        return (function(table, item) for item in items)
