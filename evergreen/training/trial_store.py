@@ -7,14 +7,15 @@ have ended, so none is left as running by a process that was killed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
+from filelock import FileLock
 
 from evergreen.database import PATIENCE, connect
 from evergreen.training.candidates import Plan
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 SCHEMA: Final = "evergreen_searches"
 KEPT_FOR: Final = timedelta(days=30)  # a search that nobody went on with
 _TITLE: Final = "The store of interrupted searches"
-_ATTEMPTS: Final = 3  # to make the tables, which others may be making at the same time
 _OUTCOME: Final = "outcome"
 _BEGUN: Final = "begun"
 
@@ -116,25 +116,27 @@ class TrialStore:
     @cached_property
     def _storage(self) -> RDBStorage:
         """What trials are written to; its tables are made if they are not there."""
-        engine = connect(_shown(self._at), _TITLE)
-        try:
-            with engine.begin() as connection:  # makes SQLite's file, to be written ahead
-                if engine.dialect.name == "postgresql":
-                    lock = "SELECT pg_advisory_xact_lock(hashtext(:schema))"
-                    connection.execute(sa.text(lock), {"schema": SCHEMA})
-                    connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-        finally:
-            engine.dispose()
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                storage = self._open(skip_compatibility_check=True)
-                break
-            except Exception:
-                if attempt == _ATTEMPTS:
-                    raise
-        if storage.get_current_version() != storage.get_head_version():
-            storage.upgrade()
+        with self._alone():
+            storage = self._open(skip_compatibility_check=True)
+            if storage.get_current_version() != storage.get_head_version():
+                storage.upgrade()
         return storage
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others from making the tables at the same time; make what they lie in."""
+        engine = connect(_shown(self._at), _TITLE)
+        with ExitStack() as held:
+            held.callback(engine.dispose)  # which frees a server's lock, too
+            if engine.dialect.name != "postgresql":
+                held.enter_context(FileLock(f"{self._at.database}.lock", timeout=PATIENCE))
+            connection = held.enter_context(engine.connect())  # makes SQLite's file
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            if engine.dialect.name == "postgresql":
+                lock = "SELECT pg_advisory_lock(hashtext(:schema))"
+                connection.execute(sa.text(lock), {"schema": SCHEMA})
+                connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+            yield
 
     def _open(self, **options: bool) -> RDBStorage:
         from optuna.storages import RDBStorage
