@@ -92,7 +92,7 @@ WHICH     = --overlay "$(OVERLAY)" --registry "$(REGISTRY)" --tag "$(TAG)"
 images-push: images ## Push the images to REGISTRY, under TAG
 	@[ -n '$(REGISTRY)' ] && [ -n '$(TAG)' ] || { \
 	    echo 'Say where to: make images-push REGISTRY=ghcr.io/you TAG=1.0' >&2; exit 2; }; \
-	for image in serve train servers; do \
+	for image in serve train; do \
 	    $(CONTAINERS) tag localhost/evergreen-$$image '$(REGISTRY)'/evergreen-$$image:'$(TAG)' && \
 	    $(CONTAINERS) push '$(REGISTRY)'/evergreen-$$image:'$(TAG)' || exit 1; \
 	done
@@ -125,7 +125,6 @@ lock: $(UV) ## Compile the lock files from requirements/*.in (ARGS=--upgrade for
 	@$(UV) $(COMPILE) requirements/core.in requirements/kubernetes.in requirements/dev.in -o requirements/dev.txt $(ARGS)
 	@$(UV) $(COMPILE) requirements/serve.in -o requirements/serve.txt
 	@$(UV) $(COMPILE) requirements/serve-native.in -o requirements/serve-native.txt
-	@$(UV) $(COMPILE) requirements/servers.in -o requirements/servers.txt
 	@$(UV) $(COMPILE_FOR_SELDON) deploy/seldon/requirements.in -o deploy/seldon/requirements.txt $(ARGS)
 
 CONTAINERS ?= podman
@@ -133,11 +132,10 @@ COMPOSE    ?= podman-compose
 BUILD      := $(CONTAINERS) build --file
 
 .PHONY: images
-images: ## Build the images of serving, training and the servers
+images: ## Build the images of serving, and of training and its servers
 	@format=$$($(CONTAINERS) --version | sed -n 's/^podman.*/--format docker/p'); \
 	$(BUILD) deploy/Dockerfile.serve $$format --tag localhost/evergreen-serve . && \
-	$(BUILD) deploy/Dockerfile.train $$format --tag localhost/evergreen-train . && \
-	$(BUILD) deploy/Dockerfile.servers $$format --tag localhost/evergreen-servers .
+	$(BUILD) deploy/Dockerfile.train $$format --tag localhost/evergreen-train .
 
 .PHONY: compose-up
 compose-up: images deploy/.env ## Start everything in containers (deploy/compose.yaml)
@@ -163,14 +161,14 @@ GRYPE ?= grype
 
 .PHONY: sbom
 sbom: ## Write down what the images hold, in build/sbom (SPDX; needs syft)
-	@mkdir -p build/sbom; for image in serve train servers; do \
+	@mkdir -p build/sbom; for image in serve train; do \
 	    $(SYFT) scan --quiet --output spdx-json=build/sbom/$$image.spdx.json \
 	        localhost/evergreen-$$image || exit 1; \
 	done
 
 .PHONY: scan-images
 scan-images: ## Look for known vulnerabilities that have a cure, by build/sbom (needs grype)
-	@for image in serve train servers; do \
+	@for image in serve train; do \
 	    $(GRYPE) --quiet --only-fixed --fail-on high sbom:build/sbom/$$image.spdx.json || failed=1; \
 	done; [ -z "$$failed" ]
 
@@ -182,7 +180,7 @@ kind: ## Install into a new kind cluster and take it out again (needs kind and d
 
 .PHONY: kind-loaded
 kind-loaded:
-	@for image in serve servers; do \
+	@for image in serve train; do \
 	    docker tag localhost/evergreen-$$image localhost/evergreen-$$image:kind && \
 	    kind load docker-image --name evergreen localhost/evergreen-$$image:kind || exit 1; \
 	done

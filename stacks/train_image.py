@@ -25,7 +25,6 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 DOCKERFILE: Final = ROOT / "deploy" / "Dockerfile.train"
 IMAGE_VARIABLE: Final = "EVERGREEN_TRAIN_IMAGE"  # an image of the user's own
 REPOSITORY: Final = "evergreen-train"
-_BUILD: Final = {"EXTRAS": "kubernetes"}
 
 
 def train_image(stack: Stack, say: Callable[[str], None]) -> str:
@@ -87,8 +86,7 @@ def build_context() -> BuildContext:
 
 def fingerprint(context: BuildContext) -> str:
     """Return 16 hexadecimal digits that change with any file of the image."""
-    found = hashlib.sha256(repr(sorted(_BUILD.items())).encode())
-    found.update(DOCKERFILE.read_bytes())
+    found = hashlib.sha256(DOCKERFILE.read_bytes())
     for name, path in sorted(context.get_files().items()):
         file = Path(path)
         if file.is_file():
@@ -133,10 +131,10 @@ def _build(
     builder = stack.image_builder
     if builder is None:
         raise InputError(f"The stack {stack.name!r} has no image builder, and {image} is missing.")
-    options = DockerBuildOptions(build_args=_BUILD)
+    options = DockerBuildOptions()
     if builder.is_building_locally and _is_podman():
         # OCI images cannot hold what the Dockerfile says of health checks.
-        options = DockerBuildOptions(build_args=_BUILD, format="docker")
+        options = DockerBuildOptions(format="docker")
     try:
         builder.build(image, context, options, registry)
     except Exception as error:  # engines and builders have no common error

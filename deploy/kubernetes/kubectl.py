@@ -19,7 +19,7 @@ from evergreen.errors import InputError, UnreachableError
 HERE: Final = Path(__file__).resolve().parent
 OURS: Final = (
     "evergreen-serve",
-    "evergreen-servers",
+    "evergreen-train",
     "evergreen-test-postgres",
     "evergreen-test-s3",
 )

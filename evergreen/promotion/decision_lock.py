@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock, Timeout
-
-from evergreen.errors import UnreachableError
+from evergreen.file_lock import sole_process
 
 PATIENCE: Final = 30.0  # seconds; a decision takes far less than one
 
@@ -23,13 +21,6 @@ def decision_lock(locks: Path, name: str) -> Iterator[None]:
     UnreachableError
         If another process holds it for too long.
     """
-    path = locks / f"registry-{name}.lock"
-    try:
-        locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(path).acquire(timeout=PATIENCE):
-            yield
-    except Timeout:
-        raise UnreachableError(
-            f"Another process has been deciding on {name!r} for {PATIENCE:g} seconds "
-            f"(it holds {path}). Try again when it is done."
-        ) from None
+    locks.mkdir(parents=True, exist_ok=True)
+    with sole_process(locks / f"registry-{name}.lock", f"deciding on {name!r}", PATIENCE):
+        yield

@@ -54,6 +54,5 @@ def server_images(serve_image, train_image) -> None:
     """Everything that compose.yaml and its test override name, under those names."""
     for image in (serve_image, train_image):
         podman("tag", image, image.removesuffix(":test"))
-    build("evergreen-servers", "Dockerfile.servers")
     for name in ("postgres", "s3", "prometheus"):
         build(f"evergreen-test-{name}", f"test/Dockerfile.{name}", context="deploy/test")

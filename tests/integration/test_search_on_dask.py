@@ -17,7 +17,7 @@ from evergreen.paths import Home
 from evergreen.training import search_on_dask
 from evergreen.training.search import search_candidates
 from tests.support.dask_cluster import dask_cluster
-from tests.support.search_tables import mixed_table, stored
+from tests.support.search_tables import comparable, mixed_table, stored
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
@@ -41,19 +41,6 @@ def searched(tmp_path, on_progress=None, **training):
         split=SplitConfig(folds=3),
         on_progress=on_progress,
     )
-
-
-def comparable(result):
-    return [
-        found.model_copy(
-            update={
-                "seconds": 0.0,
-                "taken_over": 0,
-                "trials": tuple(t.model_copy(update={"seconds": 0.0}) for t in found.trials),
-            }
-        )
-        for found in result.candidates
-    ]
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from evergreen.training.results import SearchResult
 from evergreen.training.search_task import SearchTask
 from evergreen.training.trial_store import SCHEMA, TrialStore
 from tests.support.postgres import free_port
-from tests.support.search_tables import mixed_table, stored
+from tests.support.search_tables import comparable, mixed_table, stored
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,19 +110,6 @@ def finished(process, tmp_path):
     assert process.returncode == 0
     result = SearchResult.model_validate_json((tmp_path / "result.json").read_text())
     return result, int(said)
-
-
-def comparable(result):
-    return [
-        found.model_copy(
-            update={
-                "seconds": 0.0,
-                "taken_over": 0,
-                "trials": tuple(t.model_copy(update={"seconds": 0.0}) for t in found.trials),
-            }
-        )
-        for found in result.candidates
-    ]
 
 
 def kept(task, url):

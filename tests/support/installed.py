@@ -201,11 +201,10 @@ def images_in_registry(cluster: TestCluster) -> tuple[str, ...]:
     if not tag:
         tag = f"test-{secrets.token_hex(4)}"
         build("evergreen-serve:test", "Dockerfile.serve")
-        build("evergreen-train", "Dockerfile.train")
-        build("evergreen-servers:test", "Dockerfile.servers")
+        build("evergreen-train:test", "Dockerfile.train")
         for name in ("postgres", "s3"):
             build(f"evergreen-test-{name}:test", f"test/Dockerfile.{name}", context="deploy/test")
-        for name in ("serve", "servers", "test-postgres", "test-s3"):
+        for name in ("serve", "train", "test-postgres", "test-s3"):
             target = f"{cluster.registry}/evergreen-{name}:{tag}"
             podman("tag", f"localhost/evergreen-{name}:test", target)
             podman("push", "--quiet", "--compression-format", "zstd", target, timeout=900)

@@ -61,3 +61,17 @@ def mixed_table(task="classification", rows=120, seed=0):
 
 def stored(frame, path):
     return Dataset.write(frame, path / "train.parquet", source="a test")
+
+
+def comparable(result):
+    """Return what a search found of its candidates, without what differs from run to run."""
+    return [
+        found.model_copy(
+            update={
+                "seconds": 0.0,
+                "taken_over": 0,
+                "trials": tuple(t.model_copy(update={"seconds": 0.0}) for t in found.trials),
+            }
+        )
+        for found in result.candidates
+    ]

@@ -17,12 +17,12 @@ from typing import Any, Final
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from evergreen.data.dataset import appearing_whole, keeping
 from evergreen.data.sources.streams import as_table, together_as_one
 from evergreen.data.sources.tidy import column_names
 from evergreen.errors import EvergreenError, InputError, UnreachableError
+from evergreen.file_lock import sole_process
 from evergreen.values import Value
 
 MANIFEST: Final = "manifest.json"
@@ -161,18 +161,8 @@ def sole_writer(locks: Path, name: str) -> Iterator[None]:
     path = locks / f"stream-{name}.lock"
     with keeping(path):
         locks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=PATIENCE)
-    except Timeout:
-        raise UnreachableError(
-            f"Another process has been reading the stream of {name!r} for {PATIENCE:g} seconds (it "
-            f"holds {path}). Try again when it is done."
-        ) from None
-    try:
+    with sole_process(path, f"reading the stream of {name!r}", PATIENCE):
         yield
-    finally:
-        lock.release()
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -94,7 +94,7 @@ def test_images_come_from_the_registry_that_is_named():
     found = images(render("kind", "ghcr.io/me", "1.0"))
     assert {image for image in found if "evergreen" in image} == {
         "ghcr.io/me/evergreen-serve:1.0",
-        "ghcr.io/me/evergreen-servers:1.0",
+        "ghcr.io/me/evergreen-train:1.0",
     }
     assert "docker.io/library/postgres:17.6" in found
 
@@ -109,7 +109,7 @@ def test_an_overlay_of_your_own(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["install"], 2, "Where are the images evergreen-serve, evergreen-servers?"),
+        (["install"], 2, "Where are the images evergreen-serve, evergreen-train?"),
         (["install", "--overlay", "nowhere"], 2, "there are kind, production, test"),
         (["install", "--registry", "r"], 3, "The cluster does not answer"),
         (["uninstall"], 3, "The cluster does not answer"),
