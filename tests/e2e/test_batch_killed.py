@@ -67,6 +67,7 @@ def assert_whole(found: pd.DataFrame, refused: pd.DataFrame, predictions: list) 
         assert REFUSED[row] in str(said)
 
 
+@pytest.mark.long
 def test_compressed_csv_with_decimal_commas(shared_home, flowers, predictions, tmp_path):
     source, output = tmp_path / "flowers.csv.gz", tmp_path / "scored.parquet"
     flowers.to_csv(source, sep=";", decimal=",", index=False)

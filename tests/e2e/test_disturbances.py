@@ -43,6 +43,7 @@ def test_a_full_disk(home, tmp_path, size):
     assert str(folder) in done.err
 
 
+@pytest.mark.long
 def test_after_a_full_disk_the_next_run_succeeds(home, tmp_path):
     train_on(home, tmp_path / "small", "size=2500k").check(3)
     assert home.run(*TRAIN, "--quiet").code in (0, 1)

@@ -24,7 +24,9 @@ from tests.support.server_process import kill
 from tests.support.verdicts import verdict
 
 
-@pytest.mark.parametrize("candidate", ["logistic_regression", "xgboost"])
+@pytest.mark.parametrize(
+    "candidate", ["logistic_regression", pytest.param("xgboost", marks=pytest.mark.long)]
+)
 def test_mlflow_loads_a_bundle_far_from_the_checkout(tmp_path, candidate):
     bundle = write_small_bundle(tmp_path / "bundle", "classification", candidate)
     golden_inputs(bundle.golden, bundle.contract).to_parquet(tmp_path / "rows.parquet")
