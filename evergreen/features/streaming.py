@@ -24,6 +24,7 @@ from sklearn.pipeline import Pipeline
 from evergreen.features.medians import FloatArray, MedianSearch, remaining_medians
 
 BLOCK_VALUES: Final = 1_000_000  # of a block
+FIRST_ROWS: Final = 1_000
 LEVELS: Final = 100_000  # of a category that are counted; of one with more, the sample tells
 
 Frames = Callable[[], Iterator[pd.DataFrame]]
@@ -51,7 +52,7 @@ def fit_from_stream(
     """
     derive, columns = features.named_steps["derive"], features.named_steps["columns"]
     derived = derive.fit_transform(sample)
-    columns.fit(derived)  # makes the branches, which are fitted anew
+    columns.fit(derived.iloc[:FIRST_ROWS])  # makes the branches, which are fitted anew
 
     def blocks() -> Iterator[pd.DataFrame]:
         return in_blocks(map(derive.transform, frames()), derived.shape[1])
