@@ -9,7 +9,6 @@ lies elsewhere, it is looked for once more between values further apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import compress
 from typing import Final
 
 import numpy as np
@@ -18,51 +17,68 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 DEVIATIONS: Final = 5.0  # of a sample's median, on both sides: it errs once in a million columns
+KEPT_VALUES: Final = 64_000_000  # of all columns that are looked at together
 
 
 class MedianSearch:
     """Counts and values of columns, between bounds that a sample gives.
 
+    Where the columns are so many that too much would be kept, some are looked at first, and others
+    in further ways through the table.
+
     Parameters
     ----------
     sample
         Some rows × columns, drawn evenly; NaN is missing.
+    rows
+        Of the whole table.
     deviations
-        How far apart the bounds are, in standard deviations of the sample's rank.
+        How far apart the bounds are at first, in standard deviations of the sample's rank.
     """
 
-    def __init__(self, sample: FloatArray, deviations: float = DEVIATIONS) -> None:
-        self._columns = [_Between(*_bounds(column, deviations)) for column in sample.T]
+    def __init__(self, sample: FloatArray, rows: int, deviations: float = DEVIATIONS) -> None:
+        drawn, columns = sample.shape
+        self._sample = sample
+        self._deviations = [deviations] * columns
+        self._medians: list[float | None] = [None] * columns
+        kept = rows * min(1.0, 2 * _reach(drawn, deviations) / max(1, drawn))
+        self._together = int(max(1, KEPT_VALUES // max(1.0, kept)))
+        self._sought = self._begin()
 
     def add(self, block: FloatArray) -> None:
         """Go on with the next rows × columns."""
-        for column, values in zip(self._columns, block.T, strict=True):
-            column.add(values)
+        for place, column in self._sought.items():
+            column.add(block[:, place])
 
-    def medians(self) -> list[float | None]:
-        """Return each column's median, NaN where it has no value, None where it is not known."""
-        return [column.median() for column in self._columns]
+    def medians(self, blocks: Callable[[], Iterable[FloatArray]]) -> FloatArray:
+        """Return each column's median, NaN where it has no value.
 
+        All rows were added before; ``blocks`` gives them anew, if that is needed.
+        """
+        while self._end():
+            self._sought = self._begin()
+            for block in blocks():
+                self.add(block)
+        return np.array(self._medians, dtype=np.float64)
 
-def remaining_medians(
-    medians: list[float | None],
-    sample: FloatArray,
-    blocks: Callable[[], Iterable[FloatArray]],
-) -> FloatArray:
-    """Return all medians, those that a first search has not found from as many more as it takes.
+    def kept(self) -> int:
+        """Return how many values are kept now."""
+        return sum(len(part) for column in self._sought.values() for part in column.between)
 
-    Each search is one more way through the ``blocks`` of all columns.
-    """
-    deviations = DEVIATIONS
-    while any(unknown := [median is None for median in medians]):
-        deviations *= 4
-        search = MedianSearch(sample[:, unknown], deviations)
-        for block in blocks():
-            search.add(block[:, unknown])
-        places = compress(range(len(medians)), unknown)
-        for place, found in zip(places, search.medians(), strict=True):
-            medians[place] = found
-    return np.array(medians, dtype=np.float64)
+    def _begin(self) -> dict[int, _Between]:
+        unknown = [place for place, median in enumerate(self._medians) if median is None]
+        return {
+            place: _Between(*_bounds(self._sample[:, place], self._deviations[place]))
+            for place in unknown[: self._together]
+        }
+
+    def _end(self) -> bool:
+        """Take down what was found, and tell whether there is more to look for."""
+        for place, column in self._sought.items():
+            self._medians[place] = column.median()
+            self._deviations[place] = 4 * self._deviations[place] + 1
+        self._sought = {}
+        return None in self._medians
 
 
 class _Between:
@@ -105,9 +121,14 @@ class _Between:
 
 def _bounds(column: FloatArray, deviations: float) -> tuple[float, float]:
     values = np.sort(column[~np.isnan(column)])
-    # The rank of the median among n drawn values has a standard deviation of √n / 2.
-    reach = deviations * np.sqrt(len(values)) / 2 + 1
+    reach = _reach(len(values), deviations)
     first, last = int(len(values) / 2 - reach), int(len(values) / 2 + reach)
     low = float(values[first]) if first > 0 else -np.inf
     high = float(values[last]) if last < len(values) else np.inf
     return low, high
+
+
+def _reach(drawn: int, deviations: float) -> float:
+    """Return how many ranks to both sides of a sample's median its table's lies, surely."""
+    # The rank of the median among n drawn values has a standard deviation of √n / 2.
+    return deviations * float(np.sqrt(drawn)) / 2 + 1

@@ -21,7 +21,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 
-from evergreen.features.medians import FloatArray, MedianSearch, remaining_medians
+from evergreen.features.medians import FloatArray, MedianSearch
 
 BLOCK_VALUES: Final = 1_000_000  # of a block
 FIRST_ROWS: Final = 1_000
@@ -33,7 +33,12 @@ logger = logging.getLogger(__name__)
 
 
 def fit_from_stream(
-    features: Pipeline, frames: Frames, sample: pd.DataFrame, target: npt.NDArray[Any]
+    features: Pipeline,
+    frames: Frames,
+    rows: int,
+    *,
+    sample: pd.DataFrame,
+    target: npt.NDArray[Any],
 ) -> None:
     """Fit what `build_features` made on all rows of a table.
 
@@ -47,6 +52,8 @@ def fit_from_stream(
         Unfitted.
     frames
         Gives the pieces of the table anew, each as `model_frame` makes it.
+    rows
+        Of the table.
     sample, target
         Some rows of the table, drawn evenly, and their targets.
     """
@@ -58,7 +65,7 @@ def fit_from_stream(
         return in_blocks(map(derive.transform, frames()), derived.shape[1])
 
     branches = [_Branch(*each[1:]) for each in columns.transformers_ if each[0] != "remainder"]
-    _fit_fillers_and_encoders(branches, blocks, derived)
+    _fit_fillers_and_encoders(branches, blocks, rows, derived)
     _fit_scalers(branches, blocks)
     _say_widths(columns)
     if "select" in features.named_steps:
@@ -106,13 +113,11 @@ class _Branch:
 
 
 def _fit_fillers_and_encoders(
-    branches: list[_Branch], blocks: Frames, sample: pd.DataFrame
+    branches: list[_Branch], blocks: Frames, rows: int, sample: pd.DataFrame
 ) -> None:
-    numbers = [(each, _Numbers(each, sample)) for each in branches if not each.encodes]
+    numbers = [(each, _Numbers(each, sample, rows)) for each in branches if not each.encodes]
     levels = [(each, _Levels(each.columns)) for each in branches if each.encodes]
-    rows = 0
     for block in blocks():
-        rows += len(block)
         for branch, found in numbers:
             found.add(branch.numbers(block))
         for _, counted in levels:
@@ -131,12 +136,12 @@ def _numbers_of(branch: _Branch, blocks: Frames) -> Iterator[FloatArray]:
 class _Numbers:
     """What fills the gaps of a branch's numbers, and which have any."""
 
-    def __init__(self, branch: _Branch, sample: pd.DataFrame) -> None:
+    def __init__(self, branch: _Branch, sample: pd.DataFrame, rows: int) -> None:
+        numbers = branch.numbers(sample)
         self._strategy = branch.imputer.strategy
-        self._sample = branch.numbers(sample)
-        self._search = MedianSearch(self._sample)
-        self._sums = np.zeros(self._sample.shape[1])
-        self.known = np.zeros(self._sample.shape[1], dtype=np.int64)
+        self._search = MedianSearch(numbers, rows)
+        self._sums = np.zeros(numbers.shape[1])
+        self.known = np.zeros(numbers.shape[1], dtype=np.int64)
 
     def add(self, block: FloatArray) -> None:
         self.known += np.count_nonzero(~np.isnan(block), axis=0)
@@ -148,7 +153,7 @@ class _Numbers:
     def fills(self, blocks: Callable[[], Iterable[FloatArray]]) -> FloatArray:
         """Return a value for each column; NaN where it has none."""
         if self._strategy == "median":
-            return remaining_medians(self._search.medians(), self._sample, blocks)
+            return self._search.medians(blocks)
         if self._strategy == "mean":
             return np.divide(
                 self._sums, self.known, np.full_like(self._sums, np.nan), where=self.known > 0

@@ -23,6 +23,7 @@ StoppingFit = Callable[[Any, Any, Any, Any, int], int]  # see `evergreen.trainin
 Space = Mapping[str, Span | tuple[Choice, ...]]
 # How a candidate learns from a table that stays on disk, see `evergreen.training.external`.
 FromDisk = Literal["target", "trees", "least_squares", "logistic"]
+LINEAR: frozenset[FromDisk] = frozenset({"least_squares", "logistic"})
 
 # Set for every estimator alike, elsewhere.
 _RESERVED = {

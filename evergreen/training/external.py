@@ -84,7 +84,7 @@ def _fit_transform(train: Dataset, contract: Contract, transform: Pipeline, seed
     def frames() -> Iterator[pd.DataFrame]:
         return (model_frame(piece, contract) for piece in train.pieces(names))
 
-    fit_from_stream(transform, frames, inputs, target)
+    fit_from_stream(transform, frames, train.rows, sample=inputs, target=target)
 
 
 def _with_target(

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from evergreen.data import dataset as datasets
 from evergreen.data.conform import model_frame
 from evergreen.data.contract import Contract
-from evergreen.data.dataset import Dataset
+from evergreen.data.dataset import Dataset, keeping
 
 FILE_BYTES: Final = 64 << 20  # of features that are read at once
 
@@ -53,8 +53,16 @@ class FeatureFile:
     def write(
         cls, train: Dataset, contract: Contract, transform: Pipeline, path: Path
     ) -> FeatureFile:
-        """Write the features of all rows to ``path``."""
-        with path.open("wb") as file:
+        """Write the features of all rows to ``path``.
+
+        Raises
+        ------
+        InputError
+            If the table cannot be read.
+        UnreachableError
+            If the file cannot be written (full disk).
+        """
+        with keeping(path), path.open("wb") as file:
             for made in feature_pieces(train, contract, transform):
                 made.astype(np.float32).tofile(file)
         return cls(path, train.rows, made.shape[1])

@@ -4,7 +4,7 @@ The same penalized likelihood is maximized, by the same optimizer (L-BFGS-B: Zhu
 whose loss and gradient are summed over pieces: each look at them is one way through the file. It
 begins where the same search on some of the rows has ended, and measures steps by the curvature
 there (a preconditioner: Nocedal and Wright, Numerical Optimization, 2006, section 5.1), so that
-few ways are left: about five instead of fifty and more.
+few ways are left: five to ten instead of fifty and more.
 """
 
 from __future__ import annotations

@@ -47,8 +47,9 @@ def whole_and_streamed(frame, contract, features, *, cuts=(), scale=True, drawn=
     fit_from_stream(
         streamed,
         lambda: (inputs.iloc[piece] for piece in pieces),
-        inputs.iloc[chosen],
-        target[chosen],
+        len(inputs),
+        sample=inputs.iloc[chosen],
+        target=target[chosen],
     )
     return whole, streamed
 
@@ -147,23 +148,36 @@ def test_medians_are_exact_whatever_the_sample_says(values, drawn, block, deviat
     def blocks():
         return (column[start : start + block] for start in range(0, len(column), block))
 
-    search = medians.MedianSearch(sample, deviations)
+    search = medians.MedianSearch(sample, len(column), deviations)
     for each in blocks():
         search.add(each)
-    (found,) = medians.remaining_medians(search.medians(), sample, blocks)
+    (found,) = search.medians(blocks)
     known = column[~np.isnan(column)]
     assert found == np.median(known) if len(known) else np.isnan(found)
 
 
-def test_few_values_are_kept_for_a_median():
-    random = np.random.default_rng(2)
-    column = np.column_stack([random.normal(size=200_000), random.integers(0, 3, 200_000)])
-    search = medians.MedianSearch(column[random.permutation(200_000)[:20_000]])
-    search.add(column)
-    assert search.medians() == np.median(column, axis=0).tolist()
-    kept = [sum(map(len, each.between)) for each in search._columns]
-    assert kept[0] < 0.05 * len(column)
-    assert kept[1] == 0  # of three values, each is a bound or outside
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_few_values_are_kept_for_a_median(at_once, monkeypatch):
+    random, rows = np.random.default_rng(2), 100_000
+    column = np.column_stack(
+        [*random.normal(size=(2, rows)), random.integers(0, 3, rows), random.random(rows)]
+    )
+    drawn = column[random.permutation(rows)[:10_000]]
+    monkeypatch.setattr(medians, "KEPT_VALUES", at_once * 0.06 * rows)
+    search = medians.MedianSearch(drawn, rows)
+    kept = []
+
+    def blocks():
+        yield column
+        kept.append(search.kept())
+
+    for block in blocks():
+        search.add(block)
+    assert search.medians(blocks).tolist() == np.median(column, axis=0).tolist()
+    assert len(kept) == 4 // at_once
+    assert max(kept) < at_once * 0.06 * rows
+    if at_once == 1:
+        assert kept[2] == 0  # of three values, each is a bound or outside
 
 
 def test_a_column_of_very_many_levels_is_told_by_the_sample(monkeypatch, caplog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 
+from evergreen.config import FeaturesConfig
 from evergreen.data import dataset as datasets
 from evergreen.data.conform import model_frame
+from evergreen.errors import UnreachableError
+from evergreen.features import build_features
 from evergreen.onnx_export import check_parity, export_onnx
 from evergreen.promotion.serialization import load_model, save_model
 from evergreen.training import external, feature_file, logistic
@@ -180,3 +184,12 @@ def test_every_row_of_some_comes_with_its_place(tmp_path):
         assert (X[places] == some).all()
         assert some.size <= max(values, 3)
         assert (np.diff(places) == -(-3_000 // values)).all()
+
+
+def test_a_full_disk_is_told_of(table, tmp_path):
+    _, contract, _, (_, disk) = prepared(table, "truth", tmp_path)
+    transform = build_features(contract, FeaturesConfig(), scale=True, seed=1)
+    few = disk.read_some(100)
+    transform.fit(model_frame(few, contract))
+    with pytest.raises(UnreachableError, match="Cannot write /dev/full"):
+        FeatureFile.write(disk, contract, transform, Path("/dev/full"))
