@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, softmax
@@ -41,7 +42,7 @@ def learn_logistic(estimator: Any, features: FeatureFile, target: npt.NDArray[An
     ``liblinear`` penalizes the intercept, and so it is done here. ``tol`` and ``max_iter`` are
     those of the optimizer.
     """
-    labels, codes = np.unique(target, return_inverse=True)
+    codes, labels = pd.factorize(target, sort=True)
     codes = codes.astype(np.min_scalar_type(len(labels)))
     problem = _problem(estimator, np.bincount(codes), features.width)
 
@@ -49,13 +50,13 @@ def learn_logistic(estimator: Any, features: FeatureFile, target: npt.NDArray[An
         return ((data, codes[rows]) for rows, data in features.pieces(PIECE_BYTES))
 
     start, scale = _start(problem, features, codes)
-    found, looks = problem.solve(everything, start, scale)
+    found, iterations = problem.solve(everything, start, scale)
 
     estimator.classes_ = labels
     estimator.n_features_in_ = features.width
     estimator.coef_ = np.ascontiguousarray(found[:, :-1])
     estimator.intercept_ = found[:, -1] * problem.constant
-    estimator.n_iter_ = np.array([looks], dtype=np.int32)
+    estimator.n_iter_ = np.array([iterations], dtype=np.int32)
 
 
 @dataclass(frozen=True)

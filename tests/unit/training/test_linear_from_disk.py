@@ -15,6 +15,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from evergreen.config import FeaturesConfig
 from evergreen.data import dataset as datasets
 from evergreen.data.conform import model_frame
+from evergreen.data.engine import Engine
 from evergreen.errors import UnreachableError
 from evergreen.features import build_features
 from evergreen.onnx_export import check_parity, export_onnx
@@ -81,6 +82,15 @@ def test_least_squares_are_the_same_from_disk(table, candidate, tmp_path):
     assert_is_a_model_like_any_other(disk, inputs, contract, tmp_path)
 
 
+def test_with_dask_linear_models_are_fitted_here(table, tmp_path):
+    dask = Engine(name="dask", reason="the test says so")
+    use_case, contract, frame, sides = prepared(table, "price", tmp_path, other=dask)
+    nowhere = {"scheduler": "tcp://127.0.0.1:1"}
+    memory, here = fitted(sides, contract, use_case, chosen("ridge"), dask=nowhere)
+    inputs = model_frame(frame, contract)
+    np.testing.assert_allclose(here.predict(inputs), memory.predict(inputs), rtol=1e-8)
+
+
 def rows(count: int = 900, classes: int = 2):
     """Return features, two of which say nothing and one of which others add up to, and labels."""
     random = np.random.default_rng(6)
@@ -130,6 +140,16 @@ def test_every_penalty_has_scikit_learns_optimum(classes, settings, tmp_path):
     np.testing.assert_allclose(disk.predict_proba(X), memory.predict_proba(X), rtol=0, atol=2e-4)
     if settings.get("l1_ratio") == 1.0:
         assert (np.abs(disk.coef_) < 1e-4).sum() == (np.abs(memory.coef_) < 1e-4).sum() > 0
+
+
+@pytest.mark.parametrize("C", [1e6, np.inf])
+def test_classes_that_a_line_separates_are_told_apart(C, tmp_path):
+    X, _ = rows()
+    y = X[:, 0] > 0
+    estimator = LogisticRegression(C=C)
+    learn_logistic(estimator, on_disk(X, tmp_path), y)
+    assert (estimator.predict(X) == y).all()
+    assert estimator.classes_.dtype == bool
 
 
 def test_a_search_that_has_not_converged_is_told_of(tmp_path, caplog):
