@@ -219,8 +219,8 @@ class TrainingConfig(Value):
     engine: EngineChoice = Field(
         "auto",
         description="memory: the table is read as a whole. external: it stays on disk, and XGBoost "
-        "learns from there. dask: the same, and XGBoost learns on a cluster. auto: external where "
-        "the table takes a tenth of the memory.",
+        "and linear models learn from there. dask: the same, and XGBoost learns on a cluster. "
+        "auto: external where the table takes a tenth of the memory.",
     )
     dask: DaskConfig = Field(DaskConfig(), description="The cluster of engine or spread dask.")
     search_rows: PositiveInt | None = Field(

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SEARCH_ROWS: Final = 100_000
-PREPROCESSING_ROWS: Final = 1_000_000  # medians, levels, means
-SELECTION_ROWS: Final = 100_000  # on which features are chosen
+PREPROCESSING_ROWS: Final = 100_000  # that say where medians lie, and which features to choose
 EVALUATION_ROWS: Final = 1_000_000
 PROFILE_ROWS: Final = 1_000_000
 REPORT_ROWS: Final = 200_000

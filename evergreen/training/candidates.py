@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from evergreen.config import CandidateConfig, Choice, Span, Task, TrainingConfig
 from evergreen.data.engine import Engine
@@ -21,6 +21,9 @@ BOTH: tuple[Task, ...] = ("classification", "regression")
 
 StoppingFit = Callable[[Any, Any, Any, Any, int], int]  # see `evergreen.training.early_stopping`
 Space = Mapping[str, Span | tuple[Choice, ...]]
+# How a candidate learns from a table that stays on disk, see `evergreen.training.external`.
+FromDisk = Literal["target", "trees", "least_squares", "logistic"]
+LINEAR: frozenset[FromDisk] = frozenset({"least_squares", "logistic"})
 
 # Set for every estimator alike, elsewhere.
 _RESERVED = {
@@ -38,8 +41,8 @@ class Candidate:
 
     ``make(task, seed)`` returns it unfitted with its default parameters. ``scale``: it wants
     numbers of zero mean and unit variance. ``threads``: it has a parameter ``n_jobs``. ``stop``:
-    it is boosted in rounds (``n_estimators``), and this fits it with early stopping. ``external``:
-    it can be fitted on a table that stays on disk, see `evergreen.training.external`. ``cost`` is
+    it is boosted in rounds (``n_estimators``), and this fits it with early stopping. ``from_disk``:
+    how it learns from a table that stays on disk; None: it needs the table in memory. ``cost`` is
     a rough figure of the seconds a search takes, to start the slowest first.
     """
 
@@ -51,7 +54,7 @@ class Candidate:
     scale: bool = False
     threads: bool = False
     stop: StoppingFit | None = None
-    external: bool = False
+    from_disk: FromDisk | None = None
     cost: float = 1.0
 
 
@@ -87,7 +90,7 @@ def candidates_for(task: Task, training: TrainingConfig) -> tuple[Plan, ...]:
 
 def can_be_fitted(name: str, engine: Engine) -> bool:
     """Tell whether a candidate learns from tables that are gone through in this way."""
-    return BY_NAME[name].external or not engine.external
+    return BY_NAME[name].from_disk is not None or not engine.external
 
 
 def make_estimator(
@@ -238,7 +241,7 @@ def _lightgbm(task: Task, seed: int) -> Any:
 
 
 CANDIDATES: tuple[Candidate, ...] = (
-    Candidate(BASELINE, "Baseline", _baseline, external=True, cost=0.0),
+    Candidate(BASELINE, "Baseline", _baseline, from_disk="target", cost=0.0),
     Candidate(
         "logistic_regression",
         "Logistic regression",
@@ -246,6 +249,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         tasks=("classification",),
         search={"C": Span(low=1e-3, high=1e2, log=True)},
         scale=True,
+        from_disk="logistic",
     ),
     Candidate(
         "ridge",
@@ -254,6 +258,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         tasks=("regression",),
         search={"alpha": Span(low=1e-3, high=1e3, log=True)},
         scale=True,
+        from_disk="least_squares",
     ),
     Candidate(
         "linear_regression",
@@ -261,6 +266,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         _linear_regression,
         tasks=("regression",),
         scale=True,
+        from_disk="least_squares",
         cost=0.1,
     ),
     Candidate(
@@ -298,7 +304,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         },
         threads=True,
         stop=stop_xgboost,
-        external=True,
+        from_disk="trees",
         cost=6.0,
     ),
     Candidate(

@@ -1,9 +1,10 @@
 """Fitting a candidate on a table that does not fit into memory.
 
-The preprocessing is fitted on rows drawn evenly, and applied piece by piece: its output, in single
-precision as XGBoost takes it anyway, is written to disk once. XGBoost reads it from there, cuts it
-into bins, and keeps the bins on disk as well (its external memory, Chen & Guestrin 2016, section
-4.3). What stays in memory is a few numbers per row: target, gradient, prediction.
+The preprocessing is fitted piece by piece, on all rows. Least squares take its output as it comes.
+XGBoost and the logistic regression go through it several times: in single precision, as XGBoost
+takes it anyway, it is written to disk once. XGBoost cuts it into bins, and keeps the bins on disk
+as well (its external memory, Chen & Guestrin 2016, section 4.3). What stays in memory is a few
+numbers per row: target, gradient, prediction.
 """
 
 from __future__ import annotations
@@ -16,32 +17,35 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from evergreen.config import TrainingConfig
 from evergreen.data.conform import model_frame, target_values
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
+from evergreen.features.streaming import fit_from_stream
 from evergreen.paths import Home
-from evergreen.training.bounds import PREPROCESSING_ROWS, SELECTION_ROWS, some_rows
+from evergreen.training.bounds import PREPROCESSING_ROWS, some_rows
+from evergreen.training.candidates import Candidate
+from evergreen.training.feature_file import FeatureFile, feature_pieces
+from evergreen.training.least_squares import learn_least_squares
+from evergreen.training.logistic import learn_logistic
 from evergreen.training.on_dask import learn_on_dask
-
-FILE_BYTES = 64 << 20  # of features that XGBoost is given at once
-
-Matrix = npt.NDArray[np.float32]
 
 
 def fit_by_pieces(
     train: Dataset,
     contract: Contract,
     transform: Pipeline,
+    candidate: Candidate,
     estimator: Any,
     training: TrainingConfig,
 ) -> Pipeline:
     """Fit both halves of a model on all training rows, of which a piece is in memory at a time.
 
-    ``estimator`` is XGBoost's, which learns from disk or on Dask as the table's engine says, or one
-    that looks at the target alone.
+    ``estimator`` is one of a candidate that learns from disk. XGBoost's learns on Dask where the
+    table's engine says so.
 
     Raises
     ------
@@ -50,48 +54,64 @@ def fit_by_pieces(
     UnreachableError
         If the disk is full, or the Dask cluster does not answer.
     """
-    rows = PREPROCESSING_ROWS
-    if "select" in transform.named_steps:
-        rows = SELECTION_ROWS
-    sample = some_rows(train, rows, training.seed)
-    transform.fit(model_frame(sample, contract), target_values(sample, contract))
-    del sample
-    if hasattr(estimator, "get_booster") and train.engine.name == "dask":
+    _fit_transform(train, contract, transform, training.seed)
+    if candidate.from_disk == "trees" and train.engine.name == "dask":
         learn_on_dask(estimator, train, contract, transform, training.dask)
     else:
         target = target_values(train.read([contract.target]), contract)
-        if hasattr(estimator, "get_booster"):
-            _learn_from_disk(estimator, train, contract, transform, target)
-        else:
+        if candidate.from_disk == "target":
             estimator.fit(np.zeros((len(target), 1)), target)
+        elif candidate.from_disk == "least_squares":
+            made = feature_pieces(train, contract, transform)
+            learn_least_squares(estimator, _with_target(made, target))
+        else:
+            with _written(train, contract, transform) as features:
+                if candidate.from_disk == "logistic":
+                    learn_logistic(estimator, features, target)
+                else:
+                    _learn_trees(estimator, features, target)
     return Pipeline([("features", transform), ("estimator", estimator)])
 
 
-def _learn_from_disk(
-    estimator: Any, train: Dataset, contract: Contract, transform: Pipeline, target: Any
-) -> None:
-    scratch = Home.locate().scratch
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="features-") as folder:
-        features = _write_features(train, contract, transform, Path(folder) / "features.bin")
-        with _from_disk(estimator, features, Path(folder)):
-            estimator.fit(features, target)
-
-
-def _write_features(train: Dataset, contract: Contract, transform: Pipeline, path: Path) -> Any:
-    """Write rows × features to a file, row by row; return it as an array that lies on disk."""
-    width = 0
+def _fit_transform(train: Dataset, contract: Contract, transform: Pipeline, seed: int) -> None:
+    sample = some_rows(train, PREPROCESSING_ROWS, seed)
+    inputs, target = model_frame(sample, contract), target_values(sample, contract)
+    if len(sample) == train.rows:
+        transform.fit(inputs, target)
+        return
     names = [column.name for column in contract.features]
-    with path.open("wb") as file:
-        for piece in train.pieces(names):
-            made = np.asarray(transform.transform(model_frame(piece, contract)), dtype=np.float32)
-            width = made.shape[1]
-            made.tofile(file)
-    return np.memmap(path, dtype=np.float32, mode="r", shape=(train.rows, width))
+
+    def frames() -> Iterator[pd.DataFrame]:
+        return (model_frame(piece, contract) for piece in train.pieces(names))
+
+    fit_from_stream(transform, frames, train.rows, sample=inputs, target=target)
+
+
+def _with_target(
+    pieces: Iterator[npt.NDArray[np.float64]], target: npt.NDArray[Any]
+) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[Any]]]:
+    start = 0
+    for piece in pieces:
+        yield piece, target[start : start + len(piece)]
+        start += len(piece)
 
 
 @contextmanager
-def _from_disk(estimator: Any, features: Any, folder: Path) -> Iterator[None]:
+def _written(train: Dataset, contract: Contract, transform: Pipeline) -> Iterator[FeatureFile]:
+    """Yield the features of all rows, in a file that is deleted afterwards."""
+    scratch = Home.locate().scratch
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="features-") as folder:
+        yield FeatureFile.write(train, contract, transform, Path(folder) / "features.bin")
+
+
+def _learn_trees(estimator: Any, features: FeatureFile, target: npt.NDArray[Any]) -> None:
+    with _from_disk(estimator, features):
+        estimator.fit(features.mapped(), target)
+
+
+@contextmanager
+def _from_disk(estimator: Any, features: FeatureFile) -> Iterator[None]:
     """Let an estimator's ``fit`` read its features from the file instead of holding them.
 
     XGBoost's estimators make their matrix in one place, which its own Dask estimators replace in
@@ -102,7 +122,7 @@ def _from_disk(estimator: Any, features: Any, folder: Path) -> Iterator[None]:
         from xgboost import ExtMemQuantileDMatrix
 
         return ExtMemQuantileDMatrix(
-            _pieces_of(Path(features.filename), features.shape, label, weight, folder),
+            _pieces_of(features, label, weight),
             missing=estimator.missing,
             max_bin=estimator.max_bin,
             nthread=estimator.n_jobs,
@@ -115,34 +135,23 @@ def _from_disk(estimator: Any, features: Any, folder: Path) -> Iterator[None]:
         del estimator._create_dmatrix
 
 
-def _pieces_of(path: Path, shape: tuple[int, int], label: Any, weight: Any, folder: Path) -> Any:
+def _pieces_of(features: FeatureFile, label: Any, weight: Any) -> Any:
     """Return what hands XGBoost the features, piece by piece, as often as it asks."""
     from xgboost import DataIter
 
-    rows, width = shape
-    step = max(1, FILE_BYTES // (4 * width))
-
     class Pieces(DataIter):
         def __init__(self) -> None:
-            self.start = 0
-            super().__init__(cache_prefix=str(folder / "bins"))
+            self.left = features.pieces()
+            super().__init__(cache_prefix=str(features.path.with_name("bins")))
 
         def reset(self) -> None:
-            self.start = 0
+            self.left = features.pieces()
 
         def next(self, input_data: Any) -> bool:
-            if self.start >= rows:
-                return False
-            part = slice(self.start, min(self.start + step, rows))
-            count, offset = (part.stop - part.start) * width, 4 * part.start * width
-            # Read, not mapped: pages of a mapped file would count as this process's memory.
-            data: Matrix = np.fromfile(path, np.float32, count, offset=offset)
-            input_data(
-                data=data.reshape(-1, width),
-                label=label[part],
-                weight=None if weight is None else weight[part],
-            )
-            self.start = part.stop
-            return True
+            for rows, data in self.left:
+                weights = None if weight is None else weight[rows]
+                input_data(data=data, label=label[rows], weight=weights)
+                return True
+            return False
 
     return Pieces()

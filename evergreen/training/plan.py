@@ -23,7 +23,13 @@ from evergreen.training.bounds import (
     bounded,
     search_rows,
 )
-from evergreen.training.candidates import BASELINE, BY_NAME, can_be_fitted, candidates_for
+from evergreen.training.candidates import (
+    BASELINE,
+    BY_NAME,
+    LINEAR,
+    can_be_fitted,
+    candidates_for,
+)
 from evergreen.values import Value
 
 STARTED: Final = 700_000_000  # bytes of a process that has imported everything
@@ -84,7 +90,9 @@ ON_DISK: Final[Figures] = {
     "Set the holdout aside": (0.6, 0.0),
 }
 FIT_SECONDS: Final = 0.012  # of XGBoost per million values and round
-FIT_COPIES: Final = 8.5  # of the rows that preprocessing is fitted on
+FIT_LINEAR_SECONDS: Final = 0.6  # of a linear model per million values; many levels take longer
+PREPARE_SECONDS: Final = 0.15  # per million values that preprocessing goes through in pieces
+FIT_COPIES: Final = 8.5  # of the rows that preprocessing looks at together
 EVALUATE_SECONDS: Final = 50.0  # per million rows and model
 PROFILE_SECONDS: Final = 0.5  # per million values
 PIECES: Final = 700_000_000  # bytes that pieces of a table on disk take, over all columns
@@ -170,7 +178,7 @@ def _stages(
     yield StagePlan(
         stage="Fit the challenger",
         rows=train,
-        seconds=FIT_SECONDS * _rounds(training) * train * columns / 1e6 * FIT_SLOWER[engine.name],
+        seconds=_fit_seconds(train * columns / 1e6, use_case, engine),
         memory=memory(fitted, FIT_COPIES) + _workers_memory(train * columns, engine, training),
     )
     judged = min(holdout, EVALUATION_ROWS) if external else holdout
@@ -208,6 +216,20 @@ def _search_seconds(millions: float, use_case: UseCase, engine: Engine) -> float
         limit = training.timeout.total_seconds() if training.timeout else float("inf")
         seconds += min(fits * one, limit)
     return seconds
+
+
+def _fit_seconds(millions: float, use_case: UseCase, engine: Engine) -> float:
+    """Return how long the challenger's fit takes: XGBoost's, where not only linear models compete.
+
+    Which candidate wins is known after the search only.
+    """
+    training = use_case.training
+    named = _competing(use_case.task, training, engine)
+    if all(BY_NAME[name].from_disk in LINEAR for name in named):
+        seconds = FIT_LINEAR_SECONDS
+    else:
+        seconds = FIT_SECONDS * _rounds(training) * FIT_SLOWER[engine.name]
+    return (seconds + (PREPARE_SECONDS if engine.external else 0.0)) * millions
 
 
 def _rounds(training: TrainingConfig) -> float:

@@ -184,7 +184,7 @@ def fit_candidate(
     transform = build_features(contract, features, scale=candidate.scale, seed=training.seed)
     with steady(threads):
         if train.engine.external:
-            model = fit_by_pieces(train, contract, transform, estimator, training)
+            model = fit_by_pieces(train, contract, transform, candidate, estimator, training)
         else:
             model = Pipeline([("features", transform), ("estimator", estimator)])
             frame = train.read()

@@ -15,6 +15,7 @@ from tests.support.postgres import free_port
 
 ROWS = 20_000
 METRIC_TOLERANCE = 0.01  # relative: what docs/scale.md promises
+LINEAR_TOLERANCE = 0.001  # of linear models
 CONFIG = """\
 task: classification
 data: {source: sales.csv, target: sold, positive: "yes"}
@@ -86,6 +87,36 @@ def test_all_engines(home, config):
         assert bundle.manifest.origin.rows == memory["train_rows"]
     for rest in ("features*", "shared*", "dask*"):
         assert not list((home.state / "tmp").rglob(rest))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("task", "target", "candidate"),
+    [("classification", "sold", "logistic_regression"), ("regression", "age", "ridge")],
+)
+def test_a_linear_model_wins_from_disk_as_in_memory(home, config, task, target, candidate):
+    found = {}
+    for engine in ("memory", "external"):
+        done = home.run(
+            *("--pipeline", "train", "--config", str(config), "--json"),
+            *("--set", f"task={task}"),
+            *("--set", f"data={{source: {config.parent}/sales.csv, target: {target}}}"),
+            *("--set", "features={}"),
+            *("--set", f"training.candidates=[{candidate}]"),
+            *("--set", f"training.engine={engine}"),
+        ).check()
+        found[engine] = json.loads(done.out)
+    memory, external = found["memory"], found["external"]
+    best = next(each for each in external["candidates"] if each["name"] == candidate)
+    (same,) = (each for each in memory["candidates"] if each["name"] == candidate)
+    assert best["score"] == same["score"] is not None
+    for name, interval in memory["metrics"].items():
+        estimate = external["metrics"][name]["estimate"]
+        assert estimate == pytest.approx(interval["estimate"], rel=LINEAR_TOLERANCE), name
+    assert external["status"] == "promoted"  # past the gate: not worse than the champion before
+    bundle = open_bundle(Path(external["artifacts"]["bundle"]) / "bundle")
+    assert bundle.manifest.runtime == "onnx"
+    assert not list((home.state / "tmp").rglob("features*"))
 
 
 def test_a_cluster_that_is_not_there_is_told_of_before_the_table_is_loaded(home, config):

@@ -99,6 +99,29 @@ def test_more_rows_trials_and_candidates_take_longer():
     assert limited < seconds(10_000_000, candidates=one)
 
 
+@pytest.mark.parametrize("engine", [Engine(), EXTERNAL])
+def test_linear_models_alone_are_fitted_sooner(engine):
+    def stages(*candidates: str) -> dict[str, planning.StagePlan]:
+        case = use_case(candidates=list(candidates))
+        return {each.stage: each for each in plan_stages(10**7, 30, 240 * 10**7, engine, case)}
+
+    linear, both, trees = stages("ridge"), stages("ridge", "xgboost"), stages("xgboost")
+    fit, search = "Fit the challenger", "Search the candidates"
+    assert 0 < linear[fit].seconds < trees[fit].seconds == both[fit].seconds
+    assert 0 < linear[search].seconds < trees[search].seconds < both[search].seconds
+
+
+def test_preprocessing_on_disk_looks_at_few_rows_together():
+    case = use_case()
+    small, large = (
+        {each.stage: each for each in plan_stages(rows, 30, rows * 240, EXTERNAL, case)}
+        for rows in (10**6, 10**8)
+    )
+    fit, load = "Fit the challenger", "Load"
+    extra = [each[fit].memory - each[load].memory for each in (small, large)]
+    assert extra[0] == extra[1] < 10**6 * 240
+
+
 def test_stages_are_measured_from_one_to_the_next():
     meter = Meter()
     meter.begin("Load csv x.csv")
