@@ -65,7 +65,15 @@ def make_challenger(
 
     champion = at(find_champion)(data, use_case)
     predictions, evaluations, explanation = at(evaluate_on_holdout)(
-        challenger, baseline, champion, holdout_rows, data, search, use_case.evaluation, seed
+        challenger,
+        baseline,
+        champion,
+        holdout_rows,
+        data,
+        search,
+        use_case.evaluation,
+        use_case.training.dask,
+        seed,
     )
     verdict = at(judge_challenger)(
         predictions, evaluations, champion, data, search, use_case.gate, use_case.evaluation, seed

@@ -6,18 +6,19 @@ The same code counts windows later, so that a reference and a window differ in n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evergreen.monitoring.encoding import ColumnEncoder, ScoreTable
-from evergreen.monitoring.grid import CodeArray, Grid, quantiles
+from evergreen.monitoring.encoding import ColumnEncoder
+from evergreen.monitoring.grid import Grid, quantiles
+from evergreen.monitoring.looks import Axes, FirstLook, Pieces, SecondLook
 from evergreen.monitoring.outputs import brier, sure_bins
 from evergreen.monitoring.packed import Packed
-from evergreen.monitoring.reading import mixed
 from evergreen.monitoring.reference import (
     Calibration,
     ColumnReference,
@@ -29,9 +30,7 @@ from evergreen.monitoring.reference import (
     Structure,
     comparison_of,
 )
-from evergreen.monitoring.sample import RowSample
-from evergreen.monitoring.scores import ScoreSums, fisher_spread
-from evergreen.monitoring.window import reconstruction_errors
+from evergreen.monitoring.scores import MomentSums, fisher_spread
 
 if TYPE_CHECKING:
     from evergreen.monitoring.profile import ColumnProfile, Profile
@@ -39,9 +38,7 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 
-EXPLAINED = 0.65  # share of the variance that the principal components keep
 SURE_BINS = 10
-MIN_ERRORS = 50  # rows without which the reconstruction error has no reference
 
 
 def make_comparison(
@@ -52,24 +49,43 @@ def make_comparison(
     ``table`` holds the feature columns, ``columns`` their plain profiles; the predictions are of
     rows that the model was not fitted on, where there are such.
     """
-    references = []
-    encoders = []
-    codes: list[CodeArray] = []
-    rows = len(next(iter(table.values()))) if table else 0
-    hashes = np.zeros(rows, dtype=np.uint64)
-    for column in columns:
-        empty = ColumnEncoder(_plain(column))
-        encoded = empty.encode(table[column.name])
-        reference = _counted(empty, encoded.counts.bins)
-        references.append(reference)
-        encoders.append(ColumnEncoder(reference))
-        codes.append(encoded.codes)
-        hashes = mixed(hashes, encoded.bits)
-    sample = RowSample.of(hashes, codes, None)
+    references = [column_reference(table[column.name], column) for column in columns]
+    piece = Pieces(references).piece(table)
+    first = piece.first()
+    seconds = [piece.second(Axes.of(first))] if has_structure(references) else []
+    return comparison_of_looks(references, first, seconds, predictions)
+
+
+def column_reference(values: pa.Array, column: ColumnProfile) -> ColumnReference:
+    """Return what a column of later windows is compared with, from all its values."""
+    empty = ColumnEncoder(_plain(column))
+    return _counted(empty, empty.encode(values).counts.bins)
+
+
+def has_structure(references: Sequence[ColumnReference]) -> bool:
+    """Tell whether two number columns vary, so that there is something to look at again."""
+    return len(Pieces(references).varied) > 1
+
+
+def comparison_of_looks(
+    references: Sequence[ColumnReference],
+    first: FirstLook,
+    seconds: Iterable[SecondLook],
+    predictions: Predictions,
+) -> Comparison:
+    """Make the reference of later windows from looks at all pieces of its table.
+
+    ``first`` is that of all pieces together; ``seconds``, in the table's order, are not needed
+    where there is no structure.
+    """
+    structure = None
+    if has_structure(references):
+        structure = _structure(Pieces(references).varied, first, list(seconds))
+    sample = first.sample
     made: dict[str, Any] = {
-        "rows": rows,
+        "rows": first.rows,
         "columns": tuple(references),
-        "structure": _structure(encoders, codes),
+        "structure": structure,
         "sample": Sample(codes=Packed.of(sample.codes), copies=Packed.of(sample.copies)),
         "duplicates": sample.duplicates,
         **_outputs(predictions),
@@ -137,58 +153,26 @@ def _counted(encoder: ColumnEncoder, bins: npt.NDArray[np.int64]) -> ColumnRefer
     return encoder.reference.model_copy(update={"grid": grid})
 
 
-def _structure(encoders: Sequence[ColumnEncoder], codes: Sequence[CodeArray]) -> Structure | None:
-    varied = [
-        place
-        for place, encoder in enumerate(encoders)
-        if encoder.grid is not None and len(encoder.grid.points) > 1
-    ]
-    if len(varied) < 2:
-        return None
-    table = ScoreTable([encoders[place] for place in varied])
-    scores, present = table.scores([codes[place] for place in varied])
-    sums = ScoreSums.of(scores, present)
-    correlations = sums.correlations()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        own = np.diag(sums.rows)
-        centre = np.nan_to_num(np.diag(sums.first) / own)
-        variance = np.nan_to_num(np.diag(sums.square) / own) - centre**2
-    scale = np.where(variance > 1e-6, np.sqrt(np.maximum(variance, 1e-6)), 1.0)
-    middle, spread = centre.astype(np.float32), scale.astype(np.float32)
-    components, errors = _reconstruction(scores, present, middle, spread)
+def _structure(
+    names: tuple[str, ...], first: FirstLook, seconds: Sequence[SecondLook]
+) -> Structure:
+    axes, sums = Axes.of(first), first.sums
+    moments = reduce(MomentSums.merge, [look.moments for look in seconds])
+    components = errors = None
+    if axes.components is not None:
+        components = Packed.of(axes.components)
+        distances = np.concatenate([look.errors for look in seconds])
+        errors = GridReference.of(grid_of(distances))
     return Structure(
-        columns=tuple(encoders[place].reference.name for place in varied),
-        correlations=Packed.of(correlations.astype(np.float32)),
+        columns=names,
+        correlations=Packed.of(sums.correlations().astype(np.float32)),
         rows=Packed.of(sums.rows.astype(np.int64)),
-        spread=Packed.of(fisher_spread(scores, present, correlations).astype(np.float32)),
-        centre=Packed.of(middle),
-        scale=Packed.of(spread),
+        spread=Packed.of(fisher_spread(moments, sums).astype(np.float32)),
+        centre=Packed.of(axes.centre),
+        scale=Packed.of(axes.scale),
         components=components,
         errors=errors,
     )
-
-
-def _reconstruction(
-    scores: npt.NDArray[np.float32],
-    present: npt.NDArray[np.bool_] | None,
-    centre: npt.NDArray[np.float32],
-    scale: npt.NDArray[np.float32],
-) -> tuple[Packed | None, GridReference | None]:
-    """Fit principal components on every other row; measure the errors on the rest."""
-    fit, rest = slice(0, None, 2), slice(1, None, 2)
-    if len(scores) < 2 * MIN_ERRORS:
-        return None, None
-    part = ScoreSums.of(scores[fit], None if present is None else present[fit])
-    matrix = np.nan_to_num(part.correlations())
-    values, vectors = np.linalg.eigh(matrix)
-    order = np.argsort(values)[::-1]
-    share = np.cumsum(np.maximum(values[order], 0)) / max(np.maximum(values, 0).sum(), 1e-12)
-    kept = min(int(np.searchsorted(share, EXPLAINED)) + 1, len(order) - 1)
-    components = vectors[:, order[:kept]].astype(np.float32)
-    errors = reconstruction_errors(
-        scores[rest], None if present is None else present[rest], centre, scale, components
-    )
-    return Packed.of(components), GridReference.of(grid_of(errors))
 
 
 def _outputs(predictions: Predictions) -> dict[str, Any]:

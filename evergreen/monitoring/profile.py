@@ -135,16 +135,28 @@ def make_profile(frame: pd.DataFrame, contract: Contract, predictions: Predictio
         raise InputError("There are no rows to make a reference profile of.")
     from evergreen.monitoring.comparison import make_comparison
 
-    columns = tuple(_column_profile(frame[column.name], column) for column in contract.features)
-    table = {column.name: _arrow(frame[column.name]) for column in contract.features}
+    columns = tuple(profile_column(frame[column.name], column) for column in contract.features)
+    comparison = make_comparison(as_arrow(frame, contract), columns, predictions)
+    moments = frame[name] if (name := moment_column(contract)) in frame.columns else None
+    return assemble_profile(contract, moments, columns, comparison, predictions)
+
+
+def assemble_profile(
+    contract: Contract,
+    moments: pd.Series[Any] | None,
+    columns: tuple[ColumnProfile, ...],
+    comparison: Comparison,
+    predictions: Predictions,
+) -> Profile:
+    """Put a profile together; ``moments`` are those of the rows, where the table has any."""
     return Profile(
         use_case=contract.use_case,
         task=contract.task,
-        rows=len(frame),
-        window=_window(frame, contract),
+        rows=comparison.rows,
+        window=None if moments is None else _window(moments.dropna()),
         columns=columns,
         predictions=profile_predictions(predictions),
-        comparison=make_comparison(table, columns, predictions),
+        comparison=comparison,
     )
 
 
@@ -207,6 +219,11 @@ def seconds_since_1970(values: pd.Series[Any]) -> FloatArray:
     return seconds
 
 
+def as_arrow(frame: pd.DataFrame, contract: Contract) -> dict[str, pa.Array]:
+    """Return the feature columns of a conformed frame as Arrow arrays."""
+    return {column.name: _arrow(frame[column.name]) for column in contract.features}
+
+
 def _arrow(values: pd.Series[Any]) -> pa.Array:
     """Return a conformed column as Arrow reads it."""
     import pyarrow as pa
@@ -216,7 +233,8 @@ def _arrow(values: pd.Series[Any]) -> pa.Array:
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
-def _column_profile(values: pd.Series[Any], column: Column) -> ColumnProfile:
+def profile_column(values: pd.Series[Any], column: Column) -> ColumnProfile:
+    """Profile a feature column of a conformed frame."""
     rows = len(values)
     if column.type in ("category", "identifier"):
         category = profile_levels(values)
@@ -253,11 +271,12 @@ def _label_counts(codes: npt.NDArray[np.int64], labels: tuple[Label, ...]) -> di
     return {str(label): int(count) for label, count in zip(labels, counts, strict=True)}
 
 
-def _window(frame: pd.DataFrame, contract: Contract) -> ReferenceWindow | None:
-    names = [column.name for column in contract.columns if column.role == "timestamp"]
-    if not names or names[0] not in frame.columns:
-        return None
-    moments = frame[names[0]].dropna()
+def moment_column(contract: Contract) -> str:
+    """Return the name of the column that tells when a row came about; empty without one."""
+    return next((column.name for column in contract.columns if column.role == "timestamp"), "")
+
+
+def _window(moments: pd.Series[Any]) -> ReferenceWindow | None:
     if moments.empty:
         return None
     first, last = moments.min().to_pydatetime(), moments.max().to_pydatetime()

@@ -71,35 +71,53 @@ class ScoreSums:
         return np.where(varies, np.clip(found, -1, 1), np.nan)
 
 
-def fisher_spread(scores: Scores, present: Mask | None, correlations: FloatArray) -> FloatArray:
+@dataclass(frozen=True, eq=False)
+class MomentSums:
+    """Sums of products of standardized scores over the rows where both columns are present.
+
+    ``m22`` and ``m31`` are P x P: of squares of both, and of the cube of one and the other;
+    ``m40`` (P) sums fourth powers.
+    """
+
+    m22: FloatArray
+    m31: FloatArray
+    m40: FloatArray
+
+    @classmethod
+    def of(
+        cls, scores: Scores, present: Mask | None, mean: FloatArray, deviation: FloatArray
+    ) -> MomentSums:
+        """Sum a batch (n x P), as `ScoreSums.of`, by mean and deviation of all batches."""
+        z = scores - mean.astype(np.float32)
+        if present is not None:
+            z[~present] = 0
+        z /= np.where(deviation > 0, deviation, 1).astype(np.float32)
+        squares = z * z
+        return cls(
+            _float64(squares.T @ squares),
+            _float64((squares * z).T @ z),
+            (squares.astype(np.float64) ** 2).sum(axis=0),
+        )
+
+    def merge(self, other: MomentSums) -> MomentSums:
+        """Return the sums over both parts."""
+        return MomentSums(self.m22 + other.m22, self.m31 + other.m31, self.m40 + other.m40)
+
+
+def fisher_spread(moments: MomentSums, sums: ScoreSums) -> FloatArray:
     """Return n var(atanh r) of every pair, from fourth moments; at least 1, its normal value.
 
     Steiger and Hakstian (1982), "The asymptotic distribution of elements of a correlation matrix",
     British Journal of Mathematical and Statistical Psychology 35.
     """
-    n = np.full(scores.shape[1], len(scores)) if present is None else present.sum(axis=0)
-    n = np.maximum(n, 1)
-    mean = scores.sum(axis=0, dtype=np.float64) / n
-    z = scores - mean.astype(np.float32)
-    if present is not None:
-        z[~present] = 0
-    deviation = np.sqrt((z.astype(np.float64) ** 2).sum(axis=0) / n)
-    z /= np.where(deviation > 0, deviation, 1).astype(np.float32)
-    pairs = np.float64(len(scores)) if present is None else _pairs(present)
-    squares = z * z
-    m22 = _float64(squares.T @ squares) / pairs
-    m31 = _float64((squares * z).T @ z) / pairs
-    m40 = ((squares.astype(np.float64) ** 2).sum(axis=0) / n)[:, None]
-    r = np.nan_to_num(correlations)
+    pairs = np.maximum(sums.rows, 1)
+    m22, m31 = moments.m22 / pairs, moments.m31 / pairs
+    m40 = (moments.m40 / np.diag(pairs))[:, None]
+    r = np.nan_to_num(sums.correlations())
     variance = m22 + r**2 / 4 * (m40 + m40.T + 2 * m22) - r * (m31 + m31.T)
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = variance / (1 - np.clip(np.abs(r), 0, 0.99) ** 2) ** 2
     return np.clip(np.nan_to_num(spread, nan=1.0), 1.0, 100.0)
-
-
-def _pairs(present: Mask) -> FloatArray:
-    mask = present.astype(np.float32)
-    return np.maximum(_float64(mask.T @ mask), 1)
 
 
 def _float64(matrix: npt.NDArray[Any]) -> FloatArray:

@@ -41,10 +41,7 @@ def explain(
     the features made of the column; a feature made of several columns counts for each in equal
     parts. What cannot be computed is None.
     """
-    sample = frame
-    if len(frame) > config.importance_rows:
-        rng = np.random.default_rng(seed)
-        sample = frame.iloc[rng.choice(len(frame), config.importance_rows, replace=False)]
+    sample = frame.iloc[explained_rows(len(frame), config, seed)]
     inputs, actual = model_frame(sample, contract), target_values(sample, contract)
     permuted = _permutation(
         model, inputs, actual, contract, metric_named(metric, contract.task), seed
@@ -72,6 +69,15 @@ def explain(
         shap_method=method,
         shap_reason=reason,
     )
+
+
+def explained_rows(
+    rows: int, config: EvaluationConfig, seed: int
+) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return the positions of those of so many rows that `explain` looks at, in its order."""
+    if rows <= config.importance_rows:
+        return np.arange(rows)
+    return np.random.default_rng(seed).choice(rows, config.importance_rows, replace=False)
 
 
 def _permutation(

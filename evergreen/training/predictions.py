@@ -120,7 +120,7 @@ def predict(
     else:
         inputs = model_frame(conform(frame, model_contract), model_contract)
     actual = target_values(frame, contract)
-    return predict_inputs(model, inputs, actual, contract, groups=_group_codes(frame, contract))
+    return predict_inputs(model, inputs, actual, contract, groups=group_codes(frame, contract))
 
 
 def predict_inputs(
@@ -157,6 +157,37 @@ def predict_inputs(
         probabilities=probabilities,
         labels=labels,
         positive=contract.positive,
+        groups=groups,
+    )
+
+
+def group_codes(frame: pd.DataFrame, contract: Contract) -> IntArray | None:
+    """Return which rows of a conformed frame belong together; None where there is no group."""
+    import pandas as pd
+
+    names = [column.name for column in contract.columns if column.role == "group"]
+    if not names or names[0] not in frame.columns:
+        return None
+    codes, levels = pd.factorize(frame[names[0]])
+    alone = len(levels) + np.arange(len(codes))  # a row without a group is one of its own
+    return np.where(codes < 0, alone, codes).astype(np.int64)
+
+
+def joined(parts: Sequence[Predictions], groups: IntArray | None = None) -> Predictions:
+    """Return the predictions of parts of a table as those of the whole; ``groups`` are its own.
+
+    Raises
+    ------
+    ValueError
+        If there is no part.
+    """
+    probabilities = [part.probabilities for part in parts if part.probabilities is not None]
+    return Predictions(
+        actual=np.concatenate([part.actual for part in parts]),
+        predicted=np.concatenate([part.predicted for part in parts]),
+        probabilities=np.concatenate(probabilities) if probabilities else None,
+        labels=parts[0].labels,
+        positive=parts[0].positive,
         groups=groups,
     )
 
@@ -212,17 +243,6 @@ def arms_from_frame(frame: pd.DataFrame, contract: Contract) -> dict[str, Predic
 def _codes(values: npt.NDArray[Any], labels: Sequence[Label]) -> IntArray:
     positions = {label: position for position, label in enumerate(labels)}
     return np.array([positions.get(value, -1) for value in values.tolist()], dtype=np.int64)
-
-
-def _group_codes(frame: pd.DataFrame, contract: Contract) -> IntArray | None:
-    import pandas as pd
-
-    names = [column.name for column in contract.columns if column.role == "group"]
-    if not names or names[0] not in frame.columns:
-        return None
-    codes, levels = pd.factorize(frame[names[0]])
-    alone = len(levels) + np.arange(len(codes))  # a row without a group is one of its own
-    return np.where(codes < 0, alone, codes).astype(np.int64)
 
 
 def _missing(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

@@ -13,9 +13,12 @@ from zenml.types import HTMLString
 from evergreen import provenance
 from evergreen.alerts.alert import Alert
 from evergreen.config import UseCase
+from evergreen.dask.tables import passes_of
 from evergreen.data.conform import model_frame
+from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
-from evergreen.monitoring.profile import make_profile
+from evergreen.monitoring.profile import Profile, make_profile
+from evergreen.monitoring.profile_by_groups import profile_by_groups
 from evergreen.onnx_export.parity import MAX_ROWS as PARITY_ROWS
 from evergreen.promotion.bundle import Bundle, Figures, Origin, write_bundle
 from evergreen.promotion.registration import Registration
@@ -27,8 +30,8 @@ from evergreen.reporting.card import model_card
 from evergreen.reporting.facts import DataFacts, TrainingFacts
 from evergreen.reporting.figures import draw
 from evergreen.reporting.training_report import training_report
-from evergreen.training.bounds import PROFILE_ROWS, some_rows
-from evergreen.training.predictions import arms_from_frame
+from evergreen.training.bounds import PROFILE_ROWS, profiled_on_dask, some_rows
+from evergreen.training.predictions import Predictions, arms_from_frame
 from evergreen.training.results import Evaluations, Explanation, SearchResult
 from steps.alerting import tell
 from steps.announcements import announce, costs
@@ -55,19 +58,19 @@ def assemble_bundle(
     command: str,
 ) -> tuple[Annotated[Bundle, "bundle"], Annotated[TrainingFacts, "facts"]]:
     """Put the model and all that belongs to it into one folder."""
-    announce("Assemble the bundle")
+    on_dask = training_rows.engine.name == "dask"
+    announce(f"Assemble the bundle{f', on {use_case.training.dask.title}' if on_dask else ''}")
     facts = gather_facts(
         champion, data, search, evaluations, explanation, verdict, use_case, command
     )
     arms = arms_from_frame(predictions.read(), data.contract)
     environment = provenance.environment()
     seed = use_case.training.seed
-    reference = some_rows(training_rows, PROFILE_ROWS, seed)
     bundle = write_bundle(
         scratch_file("bundle"),
         model=challenger,
         contract=data.contract,
-        profile=make_profile(reference, data.contract, arms["challenger"]),
+        profile=reference_profile(training_rows, data.contract, arms["challenger"], use_case),
         figures=Figures(
             metric=search.metric,
             rows=evaluations.challenger.rows,
@@ -90,6 +93,23 @@ def assemble_bundle(
         created=facts.provenance.when,
     )
     return bundle, facts
+
+
+def reference_profile(
+    training_rows: Dataset, contract: Contract, predictions: Predictions, use_case: UseCase
+) -> Profile:
+    """Make the profile that later windows are compared with, as the table's engine says.
+
+    In memory: of all rows. From disk: of at most a million, drawn evenly. On Dask: of all of which
+    a worker can hold a column.
+    """
+    training = use_case.training
+    if training_rows.engine.name == "dask":
+        rows = profiled_on_dask(training_rows.rows)
+        with passes_of(training_rows, training.dask) as way:
+            return profile_by_groups(training_rows, contract, predictions, rows, training.seed, way)
+    reference = some_rows(training_rows, PROFILE_ROWS, training.seed)
+    return make_profile(reference, contract, predictions)
 
 
 def gather_facts(

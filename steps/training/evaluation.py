@@ -8,14 +8,15 @@ from sklearn.base import BaseEstimator
 from zenml import step
 
 from evergreen.config import EvaluationConfig, GateConfig
+from evergreen.dask.settings import DaskConfig
 from evergreen.data.dataset import Dataset
 from evergreen.promotion.gate import judge
 from evergreen.promotion.verdict import Verdict
 from evergreen.reporting.facts import DataFacts
-from evergreen.training.bounds import EVALUATION_ROWS, some_rows
 from evergreen.training.evaluation import evaluate
 from evergreen.training.explanation import explain
-from evergreen.training.predictions import arms_from_frame, arms_to_frame, predict
+from evergreen.training.judged_rows import Arm, rows_to_judge
+from evergreen.training.predictions import arms_from_frame, arms_to_frame
 from evergreen.training.results import Evaluations, Explanation, SearchResult
 from steps.announcements import announce
 from steps.caching import CACHED
@@ -33,6 +34,7 @@ def evaluate_on_holdout(
     data_facts: DataFacts,
     search_result: SearchResult,
     evaluation: EvaluationConfig,
+    dask: DaskConfig,
     seed: int,
 ) -> tuple[
     # First: in a dynamic pipeline ZenML counts outputs with a materializer of their own first.
@@ -41,21 +43,28 @@ def evaluate_on_holdout(
     Annotated[Explanation, "explanation"],
 ]:
     """Score challenger, baseline and champion, as whole pipelines, on the same rows."""
-    announce("Evaluate on the holdout")
-    frame, contract = some_rows(holdout_rows, EVALUATION_ROWS, seed), data_facts.contract
-    arms = {
-        "challenger": predict(challenger, frame, contract),
-        "baseline": predict(baseline, frame, contract),
-    }
+    on_dask = holdout_rows.engine.name == "dask"
+    announce(f"Evaluate on the holdout{f', on {dask.title}' if on_dask else ''}")
+    contract = data_facts.contract
+    arms = {"challenger": Arm(challenger), "baseline": Arm(baseline)}
     if champion.version is not None:
         bundle = champion_bundle(champion)
-        arms["champion"] = predict(bundle.model(), frame, contract, model_contract=bundle.contract)
-    results = {arm: evaluate(rows, frame, contract, evaluation, seed) for arm, rows in arms.items()}
+        arms["champion"] = Arm(bundle.model(), bundle.contract)
+    rows = rows_to_judge(holdout_rows, contract, arms, evaluation, dask, seed)
+    results = {
+        arm: evaluate(said, rows.frame, contract, evaluation, seed)
+        for arm, said in rows.predictions.items()
+    }
     explanation = explain(
-        challenger, frame, contract, metric=search_result.metric, config=evaluation, seed=seed
+        challenger,
+        rows.explained,
+        contract,
+        metric=search_result.metric,
+        config=evaluation,
+        seed=seed,
     )
     predictions = Dataset.write(
-        arms_to_frame(arms), scratch_file("predictions.parquet"), "holdout predictions"
+        arms_to_frame(rows.predictions), scratch_file("predictions.parquet"), "holdout predictions"
     )
     return (
         predictions,

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from evergreen.data.dataset import Dataset
+from evergreen.data.passes import Passes
 from evergreen.errors import InputError
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 def square(number: int) -> int:
@@ -55,3 +62,26 @@ def fall_in_a_worker(table: Dataset, item: int) -> int:
         return item
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("still alive")
+
+
+class FallingOnce(Passes):
+    """Goes through a table as another does; the worker that is asked for the second item falls."""
+
+    def __init__(self, way: Passes, folder: Path) -> None:
+        self.way, self.mark = way, folder / "fallen"
+
+    def each(
+        self, function: Callable[[Dataset, Item], Made], table: Dataset, items: Sequence[Item]
+    ) -> Iterator[Made]:
+        numbered = list(enumerate(items))
+        return self.way.each(partial(_fall_first, self.mark, function), table, numbered)
+
+
+def _fall_first(
+    mark: Path, function: Callable[[Dataset, Item], Made], table: Dataset, item: tuple[int, Item]
+) -> Made:
+    number, asked = item
+    if number == 1 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return function(table, asked)

@@ -169,3 +169,20 @@ def test_the_plan_of_a_cluster_does_not_ask_for_it(table):
     assert "training.engine is dask" in plan.engine.reason
     by_name = {stage.stage: stage for stage in plan.stages}
     assert by_name["Fit the challenger"].rows == 4_000
+
+
+def test_dask_evaluates_all_rows_and_holds_their_predictions_alone():
+    rows = 20_000_000
+    dask = Engine(name="dask", reason="the test says so")
+    case = use_case(dask={"workers": 2})
+    plans = {
+        engine.name: next(
+            stage
+            for stage in plan_stages(rows, 200, rows * 1_600, engine, case)
+            if stage.stage == "Evaluate on the holdout"
+        )
+        for engine in (EXTERNAL, dask)
+    }
+    assert plans["dask"].rows == 4_000_000
+    assert plans["external"].rows == 1_000_000
+    assert plans["dask"].memory < plans["external"].memory
