@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.utils.class_weight import compute_sample_weight
 from xgboost import XGBClassifier
 
@@ -35,7 +36,8 @@ class LabelledXGBClassifier(XGBClassifier):
         """Fit on labels; the labels of an ``eval_set`` must be among them."""
         if hasattr(self, "labels_"):
             del self.labels_
-        labels, codes = np.unique(np.asarray(y), return_inverse=True)
+        # Not `np.unique`, which sorts all rows' texts.
+        codes, labels = pd.factorize(np.asarray(y), sort=True)
         if self.class_weight is not None and kwargs.get("sample_weight") is None:
             kwargs["sample_weight"] = compute_sample_weight(self.class_weight, codes)
         if eval_set is not None:
