@@ -59,7 +59,8 @@ def fit_by_pieces(
     if hasattr(estimator, "get_booster") and train.engine.name == "dask":
         learn_on_dask(estimator, train, contract, transform, training.dask)
     else:
-        target = target_values(train.read([contract.target]), contract)
+        pieces = train.pieces([contract.target])
+        target = np.concatenate([target_values(piece, contract) for piece in pieces])
         if hasattr(estimator, "get_booster"):
             _learn_from_disk(estimator, train, contract, transform, target)
         else:

@@ -75,6 +75,8 @@ def _plain_object(column: pd.Series[Any]) -> pd.Series[Any]:
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind == "empty" or kind in _NUMBERS:
         return _numbers(column)
+    if kind == "string":
+        return column.astype("str")
     if kind == "timedelta":
         return pd.to_timedelta(column)
     if kind in _DATES:
