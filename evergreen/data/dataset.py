@@ -305,10 +305,20 @@ def _as_frame(
         integer_object_nulls=True, split_blocks=True, self_destruct=True
     )
     for name in frame.columns.intersection(pd.Index(lost)):
-        values = frame[name].astype(lost[name])
-        is_object = lost[name] == "object"
-        frame[name] = values.where(values.notna(), None) if is_object else values
+        frame[name] = (
+            _as_objects(frame[name]) if lost[name] == "object" else (frame[name].astype(lost[name]))
+        )
     return frame
+
+
+def _as_objects(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Return values as Python objects, None where missing; equal texts are one object."""
+    if isinstance(values.dtype, pd.StringDtype):
+        codes, levels = pd.factorize(values)
+        objects = np.array([*levels, None], dtype=object)[codes]
+        return pd.Series(objects, index=values.index, name=values.name, dtype=object)
+    values = values.astype(object)
+    return values.where(values.notna(), None)
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

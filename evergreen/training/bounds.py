@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
 
-from evergreen.config import TrainingConfig
+from evergreen.config import Label, TrainingConfig
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset, draw_evenly
 from evergreen.data.engine import Engine
@@ -68,10 +69,15 @@ def search_table(
     random = np.random.default_rng(training.seed)
     taken = draw_evenly(train.rows, rows, random)
     if contract.labels is not None:
-        target = train.read([contract.target])[contract.target]
         for label in contract.labels:
-            of_class = np.flatnonzero(target == label)
+            of_class = _rows_with(label, train, contract.target)
             if taken[of_class].sum() < CLASS_ROWS:
                 taken[random.permutation(of_class)[:CLASS_ROWS]] = True
     frame = train.read_where(taken)
     return Dataset.write(frame, path, f"{train.source}, {len(frame)} rows", train.engine)
+
+
+def _rows_with(label: Label, table: Dataset, name: str) -> npt.NDArray[np.int64]:
+    """Return the places of the rows with this value in a column."""
+    pieces = table.pieces([name])
+    return np.concatenate([piece.index[piece[name] == label].to_numpy() for piece in pieces])
