@@ -101,7 +101,7 @@ class Bench:
     def prepare(self) -> None:
         """Create the databases of both ZenML projects, which a user's first run does once."""
         for home in ("ours", "peer"):
-            words = ["-c", "from zenml.client import Client; Client().active_stack"]
+            words = ["benchmarks/scale_peer.py", "--prepare"]
             self.python(words, home)
 
     def measure(self, rows: int) -> None:
@@ -226,7 +226,7 @@ class Bench:
             environment=environment,
             ceiling=int(self.options.ceiling * 1e9),
             timeout=self.options.timeout,
-            good=(0, 1),
+            good=(0, 1) if words[0] == "run.py" else (0,),  # 1: the gate, or an alarm
         )
         if ended.outcome == "failed":
             raise SystemExit(f"{what or words[:3]} failed:\n{ended.err[-3000:]}")
@@ -251,9 +251,9 @@ class Bench:
 
 def last_json(text: str) -> dict[str, Any]:
     """Return the object that a program printed last; what it said before is left out."""
-    text = text.rstrip()
-    start = max(text.rfind("\n{\n"), text.rfind('\n{"')) + 1
-    found: dict[str, Any] = json.loads(text[start:])
+    lines = text.rstrip().splitlines()
+    starts = [number for number, line in enumerate(lines) if line.startswith("{")]
+    found: dict[str, Any] = json.loads("\n".join(lines[starts[-1] :]))
     return found
 
 

@@ -112,6 +112,14 @@ def _conformed(frame: pd.DataFrame, column: Column, contract: Contract) -> pd.Se
 
 def as_label(values: pd.Series, contract: Contract) -> pd.Series:
     """Read classes: an object column of the contract's labels, None where none fits."""
+    if values.dtype != object:  # each distinct value once
+        codes, levels = pd.factorize(values)
+        found = np.array([*_labels_of(pd.Series(levels), contract), None], dtype=object)[codes]
+        return pd.Series(found, index=values.index, name=values.name, dtype=object)
+    return _labels_of(values, contract)
+
+
+def _labels_of(values: pd.Series, contract: Contract) -> pd.Series:
     labels = contract.labels or ()
     keys: pd.Series
     by_key: dict[Any, Any]

@@ -187,7 +187,8 @@ def _example(known: pd.Series, column_type: ColumnType) -> Label:
         return int(median) if column_type == "integer" else median
     if column_type == "timestamp":
         return str(known.sort_values().iloc[(len(known) - 1) // 2].isoformat())
-    frequent = known.mode().iloc[0]
+    counts = known.value_counts(sort=False)
+    frequent = counts.index[counts == counts.max()].min()
     return bool(frequent) if column_type == "boolean" else str(frequent)
 
 
