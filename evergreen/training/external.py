@@ -12,10 +12,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from evergreen.config import TrainingConfig
@@ -29,6 +30,7 @@ from evergreen.training.on_dask import learn_on_dask
 FILE_BYTES = 64 << 20  # of features that XGBoost is given at once
 
 Matrix = npt.NDArray[np.float32]
+Target: TypeAlias = "npt.NDArray[np.float64] | pd.Categorical[Any]"
 
 
 def fit_by_pieces(
@@ -59,17 +61,29 @@ def fit_by_pieces(
     if hasattr(estimator, "get_booster") and train.engine.name == "dask":
         learn_on_dask(estimator, train, contract, transform, training.dask)
     else:
-        pieces = train.pieces([contract.target])
-        target = np.concatenate([target_values(piece, contract) for piece in pieces])
+        target = _read_target(train, contract)
         if hasattr(estimator, "get_booster"):
             _learn_from_disk(estimator, train, contract, transform, target)
         else:
-            estimator.fit(np.zeros((len(target), 1)), target)
+            estimator.fit(np.zeros((len(target), 1)), np.asarray(target))
     return Pipeline([("features", transform), ("estimator", estimator)])
 
 
+def _read_target(train: Dataset, contract: Contract) -> Target:
+    """Return the target of all rows; of a classification it takes a byte per row."""
+    pieces = (target_values(piece, contract) for piece in train.pieces([contract.target]))
+    if contract.labels is None:
+        return np.concatenate(list(pieces))
+    classes: pd.Index[Any] = pd.Index(contract.labels)
+    codes = [pd.Categorical(values, categories=classes).codes for values in pieces]
+    found: pd.Categorical[Any] = pd.Categorical.from_codes(
+        np.concatenate(codes), categories=classes
+    )
+    return found.remove_unused_categories()
+
+
 def _learn_from_disk(
-    estimator: Any, train: Dataset, contract: Contract, transform: Pipeline, target: Any
+    estimator: Any, train: Dataset, contract: Contract, transform: Pipeline, target: Target
 ) -> None:
     scratch = Home.locate().scratch
     scratch.mkdir(parents=True, exist_ok=True)
