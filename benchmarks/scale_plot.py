@@ -13,7 +13,7 @@ INK = "#7d8590"
 COLORS = {
     "memory": "#2f81f7",
     "external": "#2da44e",
-    "ours": "#2da44e",
+    "ours": "#1b9e9e",
     "dask": "#a371f7",
     "bare": INK,
     "bare on dask": "#b08d57",
@@ -28,7 +28,7 @@ TITLES = {
     "bare on dask": "bare libraries on Dask",
     "pandas artifacts": "ZenML, pandas artifacts",
 }
-DASHES: dict[str, Any] = {"bare": (0, (4, 2)), "bare on dask": (0, (4, 2)), "external": "-"}
+DASHES: dict[str, Any] = {"bare": (0, (4, 2)), "bare on dask": (0, (4, 2))}
 WORK = ("train", "monitor", "batch")
 SETTINGS = {
     "svg.fonttype": "none",  # text stays text
@@ -85,6 +85,8 @@ def draw(runs: Sequence[Measured], path: Path) -> None:
 
 
 def _panel(axis: Any, runs: Sequence[Measured], name: str) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     for way in ORDER:
         own = sorted((run for run in runs if run.way == way), key=lambda run: run.rows)
         if not own:
@@ -106,4 +108,7 @@ def _panel(axis: Any, runs: Sequence[Measured], name: str) -> None:
                 )
     axis.set_xscale("log")
     axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=12))
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
     axis.grid(visible=True, which="major", color=INK, alpha=0.25, linewidth=0.6)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-LOOK_EVERY = 0.05  # seconds; what a process took in its last one may be missed
+LOOK_EVERY = 0.1  # seconds
 COUNT_EVERY = 0.5  # the processes that it started are looked for
 
 
@@ -21,8 +21,8 @@ COUNT_EVERY = 0.5  # the processes that it started are looked for
 class Ended:
     """How a process ended: ``outcome`` is done, out of memory, timed out, or failed.
 
-    ``peak`` is the most memory, in bytes, that it and those it started had at once (resident sets,
-    shared pages counted for each); ``cpu`` the processor seconds of all of them.
+    ``peak`` is the most memory, in bytes, that it and those it started had at once; ``cpu`` the
+    processor seconds of all of them.
     """
 
     outcome: str
@@ -99,11 +99,9 @@ class _Watch:
             self._counted = time.monotonic()
             with suppress(psutil.Error):
                 self._others = psutil.Process(self.pid).children(recursive=True)
-        now = 0
-        for pid in (self.pid, *(other.pid for other in self._others)):
-            with suppress(OSError, IndexError, ValueError):
-                pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-                now += pages * os.sysconf("SC_PAGE_SIZE")
+        # One that was just forked still shares all of its pages: each counts where it belongs.
+        pids = [self.pid, *(other.pid for other in self._others)]
+        now = sum(_kilobytes(pid, "smaps_rollup", "Pss:") for pid in pids) * 1024
         self.peak = max(self.peak, now, self._highest())
         return now
 
@@ -119,8 +117,13 @@ class _Watch:
 
     def _highest(self) -> int:
         """Return the most that the first process ever had, which falls between no two looks."""
-        with suppress(OSError):
-            for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-        return 0
+        return _kilobytes(self.pid, "status", "VmHWM:") * 1024
+
+
+def _kilobytes(pid: int, file: str, name: str) -> int:
+    """Return what the kernel says of a process's memory; 0 of one that is gone."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
+            if line.startswith(name):
+                return int(line.split()[1])
+    return 0
