@@ -87,8 +87,9 @@ def as_text(values: pd.Series) -> pd.Series:
     if values.dtype == object and _holds_only_text(values):
         values = values.astype("str")
     if isinstance(values.dtype, pd.StringDtype):
-        texts = values.to_numpy(dtype=object, copy=True)
-        texts[is_missing(values).to_numpy()] = None
+        codes, levels = pd.factorize(values)  # a text of its own for each row takes 60 bytes
+        texts = np.array([*(level if level.strip() else None for level in levels), None], object)
+        texts = texts[codes]
     elif values.dtype == object:
         texts = np.array([None, *map(_text, values)], dtype=object)[1:]
         texts[is_missing(values).to_numpy()] = None

@@ -34,7 +34,7 @@ def conform(frame: pd.DataFrame, contract: Contract) -> pd.DataFrame:
     require_unique_names(frame)
     _require_columns(frame, (column.name for column in contract.features))
     series = {column.name: _conformed(frame, column, contract) for column in contract.columns}
-    return pd.DataFrame(series, index=frame.index)
+    return pd.DataFrame(series, index=frame.index, copy=False)
 
 
 def model_frame(frame: pd.DataFrame, contract: Contract) -> pd.DataFrame:
@@ -47,7 +47,7 @@ def model_frame(frame: pd.DataFrame, contract: Contract) -> pd.DataFrame:
     """
     _require_columns(frame, (column.name for column in contract.features))
     series = {column.name: _conformed(frame, column, contract) for column in contract.features}
-    return pd.DataFrame(series, index=frame.index)
+    return pd.DataFrame(series, index=frame.index, copy=False)
 
 
 def target_values(frame: pd.DataFrame, contract: Contract) -> np.ndarray[Any, Any]:
@@ -105,13 +105,21 @@ def _conformed(frame: pd.DataFrame, column: Column, contract: Contract) -> pd.Se
     if column.role == "target" and contract.labels is not None:
         return as_label(raw, contract)
     values = cast(raw, column.type, column.format)
-    if values.dtype == np.float64:
-        values = values.where(np.isfinite(values))
+    if values.dtype == np.float64 and (infinite := np.isinf(values.to_numpy())).any():
+        values = values.mask(infinite)
     return values
 
 
 def as_label(values: pd.Series, contract: Contract) -> pd.Series:
     """Read classes: an object column of the contract's labels, None where none fits."""
+    if values.dtype != object:  # each distinct value once
+        codes, levels = pd.factorize(values)
+        found = np.array([*_labels_of(pd.Series(levels), contract), None], dtype=object)[codes]
+        return pd.Series(found, index=values.index, name=values.name, dtype=object)
+    return _labels_of(values, contract)
+
+
+def _labels_of(values: pd.Series, contract: Contract) -> pd.Series:
     labels = contract.labels or ()
     keys: pd.Series
     by_key: dict[Any, Any]

@@ -27,6 +27,7 @@ from evergreen.errors import InputError, UnreachableError
 
 METADATA_KEY = b"evergreen"
 ROW_GROUP = 250_000
+HASHED_ROWS = 65_536  # of a column at once: what is computed then stays in a processor's cache
 PIECE_VALUES = 8_000_000  # of a piece that is read or written at once: 64 MB of numbers
 
 
@@ -245,14 +246,16 @@ class Fingerprint:
         self._rows += len(frame)
         for name, column in frame.items():
             digest = self._columns.setdefault((str(name), str(column.dtype)), hashlib.sha256())
-            try:
-                hashes = pd.util.hash_pandas_object(column, index=False)
-            except TypeError as error:
-                raise InputError(
-                    f"Column {name!r} holds nested values such as lists or mappings; "
-                    "flatten it at the source"
-                ) from error
-            digest.update(hashes.to_numpy().astype("<u8").tobytes())
+            for start in range(0, len(column), HASHED_ROWS):
+                part = column.iloc[start : start + HASHED_ROWS]
+                try:
+                    hashes = pd.util.hash_pandas_object(part, index=False)
+                except TypeError as error:
+                    raise InputError(
+                        f"Column {name!r} holds nested values such as lists or mappings; "
+                        "flatten it at the source"
+                    ) from error
+                digest.update(np.ascontiguousarray(hashes, dtype="<u8"))
 
     def hexdigest(self) -> str:
         """Return the SHA-256 of all rows so far."""
@@ -297,12 +300,25 @@ def _as_frame(
     """Return stored rows in the dtypes that they were written with."""
     if columns is not None:
         table = table.select(list(columns))
-    frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True)
+    # Column by column, each given up by Arrow once it is there: one table, not two.
+    frame: pd.DataFrame = table.to_pandas(
+        integer_object_nulls=True, split_blocks=True, self_destruct=True
+    )
     for name in frame.columns.intersection(pd.Index(lost)):
-        values = frame[name].astype(lost[name])
-        is_object = lost[name] == "object"
-        frame[name] = values.where(values.notna(), None) if is_object else values
+        frame[name] = (
+            _as_objects(frame[name]) if lost[name] == "object" else (frame[name].astype(lost[name]))
+        )
     return frame
+
+
+def _as_objects(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Return values as Python objects, None where missing; equal texts are one object."""
+    if isinstance(values.dtype, pd.StringDtype):
+        codes, levels = pd.factorize(values)
+        objects = np.array([*levels, None], dtype=object)[codes]
+        return pd.Series(objects, index=values.index, name=values.name, dtype=object)
+    values = values.astype(object)
+    return values.where(values.notna(), None)
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

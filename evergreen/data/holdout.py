@@ -18,8 +18,9 @@ from evergreen.data.conform import conform
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
 from evergreen.data.dataset_writer import contract_layout, writing
-from evergreen.data.passes import Passes
-from evergreen.data.splits import Hashes, SplitRows, conformed_hashes, row_hashes
+from evergreen.data.hashes import Hashes, conformed_hashes, row_hashes
+from evergreen.data.passes import Passes, over_all_rows
+from evergreen.data.splits import SplitRows
 
 _ROLES = ("target", "timestamp", "group")
 
@@ -35,11 +36,12 @@ def rows_to_split(raw: Dataset, contract: Contract, way: Passes | None = None) -
     few = contract.model_copy(update={"columns": known})
     names = [column.name for column in known if column.name in raw.columns]
     frame = pd.concat([conform(piece, few) for piece in raw.pieces(names)])
-    present = frame[contract.target].notna()
-    kept = present.to_numpy()
+    present = frame[contract.target].notna().to_numpy()
+    every = bool(present.all())
 
     def hashed(of: Callable[[pd.DataFrame], Hashes]) -> Hashes:
-        return np.concatenate(list(way.over_rows(of, raw)))[kept]
+        hashes = over_all_rows(way, of, raw)
+        return hashes if every else hashes[present]
 
     @cache
     def features() -> Hashes:
@@ -48,7 +50,7 @@ def rows_to_split(raw: Dataset, contract: Contract, way: Passes | None = None) -
     def whole() -> Hashes:
         return hashed(partial(conformed_hashes, contract=contract))
 
-    return SplitRows(frame[present], features, whole)
+    return SplitRows(frame if every else frame[present], features, whole)
 
 
 def write_sides(

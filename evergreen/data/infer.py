@@ -162,10 +162,14 @@ def _role(name: str, column_type: ColumnType, empty: bool, use_case: UseCase) ->
 
 def _facts(values: pd.Series, inferred: InferredType, missing: pd.Series) -> dict[str, object]:
     """Return what the table shows of a column: range, categories, nullability, an example."""
-    known = cast(values, inferred.type, inferred.format)[~missing].dropna()
+    known = cast(values, inferred.type, inferred.format)
+    usable = known.notna() & ~missing
+    if inferred.type in {"number", "integer"}:
+        usable &= np.isfinite(known)
+    if not usable.all():
+        known = known[usable]
     facts: dict[str, object] = {"nullable": bool(missing.any())}
     if inferred.type in {"number", "integer"}:
-        known = known[np.isfinite(known)]
         if len(known):
             facts |= {"minimum": float(known.min()), "maximum": float(known.max())}
     elif inferred.type == "category":
@@ -183,7 +187,8 @@ def _example(known: pd.Series, column_type: ColumnType) -> Label:
         return int(median) if column_type == "integer" else median
     if column_type == "timestamp":
         return str(known.sort_values().iloc[(len(known) - 1) // 2].isoformat())
-    frequent = known.mode().iloc[0]
+    counts = known.value_counts(sort=False)
+    frequent = counts.index[counts == counts.max()].min()
     return bool(frequent) if column_type == "boolean" else str(frequent)
 
 

@@ -22,12 +22,15 @@ def class_labels(target: pd.Series) -> tuple[Label, ...]:
     InputError
         If the values look like measurements rather than classes.
     """
-    present = target[~is_missing(target)].reset_index(drop=True)
-    labels = _labels(present)
-    if len(labels) > max(MAX_CLASSES, MAX_CLASS_SHARE * len(present)):
+    present = target[~is_missing(target)]
+    rows = len(present)
+    if present.dtype != object:  # which may hold what cannot be compared
+        present = present.drop_duplicates()
+    labels = _labels(present.reset_index(drop=True))
+    if len(labels) > max(MAX_CLASSES, MAX_CLASS_SHARE * rows):
         raise InputError(
             f"The target {target.name!r} of a classification has {len(labels)} distinct values "
-            f"in {len(present)} rows. Is this a regression? Then set task: regression; "
+            f"in {rows} rows. Is this a regression? Then set task: regression; "
             "if not, check data.target."
         )
     return labels

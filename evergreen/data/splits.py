@@ -16,13 +16,21 @@ from numpy.typing import NDArray
 
 from evergreen.config import SplitConfig
 from evergreen.data.casting import as_text, as_timestamp
-from evergreen.data.conform import conform, model_frame, target_values
+from evergreen.data.conform import conform, target_values
 from evergreen.data.contract import Contract, Role
+from evergreen.data.hashes import (
+    Hashes,
+    count_distinct,
+    lowest_share,
+    mixed,
+    parts_of,
+    row_hashes,
+    whole_hashes,
+)
 from evergreen.errors import InputError
 
 Method = Literal["random", "stratified", "group", "time"]
 Positions = NDArray[np.int64]
-Hashes = NDArray[np.uint64]
 Moments = NDArray[np.datetime64]
 
 REPEATS_ARE_NATURAL = 0.5  # share of distinct feature rows below which repeats prove nothing
@@ -114,8 +122,8 @@ def split_rows(rows: SplitRows, contract: Contract, config: SplitConfig) -> Spli
         keys = _group_keys(rows, contract, config.seed)
     else:
         keys = _row_keys(rows, config.seed)
-    strata = _classes(frame, contract) if method == "stratified" else np.zeros(len(frame), "int64")
-    held = _lowest_share(keys, strata, config.holdout)
+    strata = _classes(frame, contract) if method == "stratified" else None
+    held = lowest_share(keys, strata, config.holdout)
     if not held.any():
         what = "group" if method == "group" else "distinct row"
         raise InputError(
@@ -160,28 +168,9 @@ def make_folds(
     ]
 
 
-def row_hashes(frame: pd.DataFrame, contract: Contract) -> Hashes:
-    """Return one 64-bit hash per row of its features' values."""
-    features = model_frame(frame, contract)
-    numbers = features.select_dtypes("float64").columns
-    features[numbers] = features[numbers] + 0.0  # -0.0 is 0.0
-    return np.asarray(pd.util.hash_pandas_object(features, index=False), dtype=np.uint64)
-
-
-def whole_hashes(conformed: pd.DataFrame) -> Hashes:
-    """Return one 64-bit hash per row of all its values."""
-    rows = pd.util.hash_pandas_object(conformed, index=False)
-    return np.asarray(rows, dtype=np.uint64)
-
-
-def conformed_hashes(frame: pd.DataFrame, contract: Contract) -> Hashes:
-    """Return `whole_hashes` of what a contract makes of raw rows."""
-    return whole_hashes(conform(frame, contract))
-
-
 def repeats_are_natural(hashes: Hashes) -> bool:
     """Tell whether most rows repeat others, because few distinct rows exist at all."""
-    return len(np.unique(hashes)) < REPEATS_ARE_NATURAL * len(hashes)
+    return count_distinct(hashes) < REPEATS_ARE_NATURAL * len(hashes)
 
 
 def group_values(frame: pd.DataFrame, contract: Contract) -> pd.Series | None:
@@ -196,8 +185,8 @@ def _row_keys(rows: SplitRows, seed: int) -> Hashes:
         # Whole rows, each copy numbered: copies are alike, so it does not matter which is which.
         whole = rows.whole()
         occurrence = pd.Series(whole).groupby(whole).cumcount()
-        hashes = _mixed(whole) + np.asarray(occurrence, dtype=np.uint64)
-    return _mixed(hashes, seed)
+        hashes = mixed(whole) + np.asarray(occurrence, dtype=np.uint64)
+    return mixed(hashes, seed)
 
 
 def _group_keys(rows: SplitRows, contract: Contract, seed: int) -> Hashes:
@@ -206,56 +195,7 @@ def _group_keys(rows: SplitRows, contract: Contract, seed: int) -> Hashes:
     alone = groups.isna().to_numpy()
     if alone.any():
         hashes[alone] = rows.features()[alone]
-    return _mixed(hashes, seed)
-
-
-def _mixed(hashes: Hashes, seed: int = 0) -> Hashes:
-    """Scramble hashes by a seed (pandas mixes integers like SplitMix64)."""
-    salt = pd.util.hash_array(np.array([seed], dtype=np.uint64))
-    return np.asarray(pd.util.hash_array(hashes + salt), dtype=np.uint64)
-
-
-def _lowest_share(keys: Hashes, strata: Positions, share: float) -> NDArray[np.bool_]:
-    """Tell which rows have the lowest keys within their stratum, about ``share`` of its rows.
-
-    Rows with equal keys are taken or left together; their stratum is the most frequent one among
-    them, of equally frequent ones the first. A stratum with at least two keys gets rows on both
-    sides.
-    """
-    units, unit_of_row, sizes = np.unique(keys, return_inverse=True, return_counts=True)
-    stratum_of_unit = _strata_of_units(unit_of_row, sizes, strata)
-    held = np.zeros(len(units), dtype=bool)
-    for stratum in np.unique(stratum_of_unit):
-        members = np.flatnonzero(stratum_of_unit == stratum)  # in the order of their keys
-        if len(members) < 2:
-            continue
-        rows = sizes[members]
-        taken = np.cumsum(rows) - rows / 2 <= max(1, round(share * rows.sum()))
-        taken[0], taken[-1] = True, False
-        held[members] = taken
-    return held[unit_of_row]
-
-
-def _strata_of_units(
-    unit_of_row: NDArray[np.intp], sizes: NDArray[np.intp], strata: Positions
-) -> Positions:
-    """Return the most frequent stratum among each unit's rows, of equally frequent ones the first.
-
-    Most units are one row as a rule; only the others are counted.
-    """
-    found = np.empty(len(sizes), dtype=strata.dtype)
-    found[unit_of_row] = strata
-    several = sizes[unit_of_row] > 1
-    if several.any():
-        rows = pd.DataFrame({"unit": unit_of_row[several], "stratum": strata[several]})
-        frequent = (
-            rows.value_counts(sort=False)
-            .reset_index()
-            .sort_values(["unit", "count", "stratum"], ascending=[True, False, True])
-            .drop_duplicates("unit")
-        )
-        found[frequent["unit"].to_numpy()] = frequent["stratum"].to_numpy()
-    return found
+    return mixed(hashes, seed)
 
 
 def _split_by_time(frame: pd.DataFrame, contract: Contract, config: SplitConfig) -> Split:
@@ -360,9 +300,12 @@ def _classes(frame: pd.DataFrame, contract: Contract) -> Positions:
     """Return each row's class as its place among the contract's labels."""
     labels = contract.labels or ()
     place = {label: index for index, label in enumerate(labels)}
-    codes, found = pd.factorize(target_values(frame, contract))
-    places = np.array([place[label] for label in found], dtype="int64")
-    return places[codes]
+    classes = np.empty(len(frame), dtype=np.int64)
+    for part in parts_of(len(frame)):  # what is made of text on the way is large
+        codes, found = pd.factorize(target_values(frame.iloc[part], contract))
+        places = np.array([place[label] for label in found], dtype="int64")
+        classes[part] = places[codes]
+    return classes
 
 
 def _require_class_rows(frame: pd.DataFrame, contract: Contract, folds: int) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from evergreen.data.casting import as_number, as_text, is_missing, uncastable
 from evergreen.data.conform import as_label, suggestion
 from evergreen.data.contract import Column, Contract
+from evergreen.data.dataset import PIECE_VALUES
 from evergreen.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,10 +64,23 @@ def validate(frame: pd.DataFrame, contract: Contract) -> list[Breach]:
     InputError
         If a feature column is absent.
     """
+    frame = frame.reset_index(drop=True)
+    # Pandera copies what it looks at: of a large table, some columns at a time.
+    at_once = max(1, PIECE_VALUES // max(1, len(frame)))
+    breaches: list[Breach] = []
+    for start in range(0, len(contract.columns), at_once):
+        columns = contract.columns[start : start + at_once]
+        part = contract.model_copy(update={"columns": columns})
+        held = frame[[column.name for column in columns if column.name in frame.columns]]
+        breaches += _broken(held, part, frame.columns)
+    return breaches
+
+
+def _broken(frame: pd.DataFrame, contract: Contract, known: pd.Index) -> list[Breach]:
     from pandera.errors import SchemaErrorReason, SchemaErrors
 
     try:
-        contract_schema(contract).validate(frame.reset_index(drop=True), lazy=True)
+        contract_schema(contract).validate(frame, lazy=True)
     except SchemaErrors as failure:
         breaches = []
         for error in failure.schema_errors:
@@ -74,7 +88,7 @@ def validate(frame: pd.DataFrame, contract: Contract) -> list[Breach]:
                 name = str(error.failure_cases)
                 raise InputError(
                     f"The table lacks the column {name!r} that its contract promises. "
-                    + suggestion(name, frame.columns)
+                    + suggestion(name, known)
                 ) from None
             if error.reason_code != SchemaErrorReason.DATAFRAME_CHECK:
                 raise

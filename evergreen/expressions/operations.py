@@ -34,7 +34,8 @@ class Operation:
 
 def finite(values: FloatArray) -> FloatArray:
     """Return the values with infinities made missing."""
-    return np.where(np.isfinite(values), values, np.nan)
+    infinite = np.isinf(values)
+    return np.where(infinite, np.nan, values) if infinite.any() else values
 
 
 def _missing_where_any_is(truth: Callable[..., Any]) -> Callable[..., FloatArray]:

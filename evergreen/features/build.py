@@ -17,6 +17,7 @@ from evergreen.data.contract import Column, Contract
 from evergreen.errors import InputError
 from evergreen.expressions import parse_derived
 from evergreen.features.columns import DateParts, DeriveColumns
+from evergreen.features.imputing import NumberImputer
 from evergreen.features.selection import SelectFeatures
 
 MISSING_LEVEL = "(missing)"
@@ -136,7 +137,7 @@ def _column_transformer(
 
 def _number_branch(impute: ImputeConfig, scale: bool) -> Pipeline:
     strategy = "constant" if impute.numbers == "zero" else impute.numbers
-    imputer = SimpleImputer(
+    imputer = NumberImputer(
         strategy=strategy,
         fill_value=0.0 if strategy == "constant" else None,
         add_indicator=impute.indicator,

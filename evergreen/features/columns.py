@@ -77,8 +77,8 @@ class DeriveColumns(TransformerMixin, BaseEstimator):
             numbers[name] = expression.evaluate(numbers)
         categories = {name: _as_text(_column(X, name)) for name in self.categories}
         dates = {name: _as_utc(_column(X, name)) for name in self.dates}
-        kept = {name: np.clip(numbers[name], -LARGEST, LARGEST) for name in self.numbers}
-        return pd.DataFrame({**kept, **categories, **dates}, index=X.index)
+        kept = {name: _in_single_precision(numbers[name]) for name in self.numbers}
+        return pd.DataFrame({**kept, **categories, **dates}, index=X.index, copy=False)
 
     def expressions(self) -> dict[str, Expression]:
         """Return the parsed expressions in an order of evaluation."""
@@ -131,6 +131,13 @@ def _column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
     if name not in frame.columns:
         raise InputError(f"The model needs the column {name!r}, which the table lacks.")
     return frame[name]
+
+
+def _in_single_precision(values: FloatArray) -> FloatArray:
+    """Return the values, those too large as the largest; as they are where none is."""
+    if not (np.abs(values) > LARGEST).any():
+        return values
+    return np.clip(values, -LARGEST, LARGEST)
 
 
 def _as_text(column: pd.Series[Any]) -> pd.Series[Any]:

@@ -15,7 +15,8 @@ import pandas as pd
 from evergreen.config import UseCase
 from evergreen.data.conform import conform
 from evergreen.data.contract import Column, Contract
-from evergreen.data.splits import Method, Split, repeats_are_natural, row_hashes, split_holdout
+from evergreen.data.hashes import row_hashes
+from evergreen.data.splits import Method, Split, repeats_are_natural, split_holdout
 from evergreen.errors import InputError, RefusedError
 from evergreen.monitoring.settings import RetrainConfig
 from evergreen.monitoring.settings import Selection as Which

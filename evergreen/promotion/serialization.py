@@ -17,6 +17,7 @@ OUR_TYPES: Final[tuple[str, ...]] = (
     "evergreen.features.build.level_name",
     "evergreen.features.columns.DateParts",
     "evergreen.features.columns.DeriveColumns",
+    "evergreen.features.imputing.NumberImputer",
     "evergreen.features.selection.SelectFeatures",
     "evergreen.training.xgboost_adapter.LabelledXGBClassifier",
 )

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,8 @@ from evergreen.training.feature_file import FeatureFile, feature_pieces
 from evergreen.training.least_squares import learn_least_squares
 from evergreen.training.logistic import learn_logistic
 from evergreen.training.on_dask import learn_on_dask
+
+Target: TypeAlias = "npt.NDArray[np.float64] | pd.Categorical[Any]"
 
 
 def fit_by_pieces(
@@ -58,12 +60,12 @@ def fit_by_pieces(
     if candidate.from_disk == "trees" and train.engine.name == "dask":
         learn_on_dask(estimator, train, contract, transform, training.dask)
     else:
-        target = target_values(train.read([contract.target]), contract)
+        target = _read_target(train, contract)
         if candidate.from_disk == "target":
-            estimator.fit(np.zeros((len(target), 1)), target)
+            estimator.fit(np.zeros((len(target), 1)), np.asarray(target))
         elif candidate.from_disk == "least_squares":
             made = feature_pieces(train, contract, transform)
-            learn_least_squares(estimator, _with_target(made, target))
+            learn_least_squares(estimator, _with_target(made, np.asarray(target)))
         else:
             with _written(train, contract, transform) as features:
                 if candidate.from_disk == "logistic":
@@ -71,6 +73,19 @@ def fit_by_pieces(
                 else:
                     _learn_trees(estimator, features, target)
     return Pipeline([("features", transform), ("estimator", estimator)])
+
+
+def _read_target(train: Dataset, contract: Contract) -> Target:
+    """Return the target of all rows; of a classification it takes a byte per row."""
+    pieces = (target_values(piece, contract) for piece in train.pieces([contract.target]))
+    if contract.labels is None:
+        return np.concatenate(list(pieces))
+    classes: pd.Index[Any] = pd.Index(contract.labels)
+    codes = [pd.Categorical(values, categories=classes).codes for values in pieces]
+    found: pd.Categorical[Any] = pd.Categorical.from_codes(
+        np.concatenate(codes), categories=classes
+    )
+    return found.remove_unused_categories()
 
 
 def _fit_transform(train: Dataset, contract: Contract, transform: Pipeline, seed: int) -> None:
@@ -105,7 +120,7 @@ def _written(train: Dataset, contract: Contract, transform: Pipeline) -> Iterato
         yield FeatureFile.write(train, contract, transform, Path(folder) / "features.bin")
 
 
-def _learn_trees(estimator: Any, features: FeatureFile, target: npt.NDArray[Any]) -> None:
+def _learn_trees(estimator: Any, features: FeatureFile, target: Target) -> None:
     with _from_disk(estimator, features):
         estimator.fit(features.mapped(), target)
 

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.pipeline import Pipeline
 
+from evergreen.data.conform import model_frame, target_values
 from evergreen.data.contract import Contract
+from evergreen.data.dataset import Dataset
 from evergreen.training.candidates import Candidate
 from evergreen.training.folds import FloatArray, FoldData
 from evergreen.training.metrics import Metric, score
@@ -34,6 +37,28 @@ def steady(threads: int) -> Iterator[None]:
     with warnings.catch_warnings(), threadpool_limits(limits=limits):
         warnings.simplefilter("ignore")
         yield
+
+
+def fit_in_memory(
+    train: Dataset, contract: Contract, transform: Pipeline, estimator: Any
+) -> Pipeline:
+    """Fit both halves of a model on all training rows.
+
+    It is what `Pipeline.fit` does, but the table is given up once its features are made, and
+    XGBoost gets them in single precision, as it would make them itself.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    target = target_values(train.read([contract.target]), contract)
+    names = [column.name for column in contract.features]
+    features = transform.fit_transform(model_frame(train.read(names), contract), target)
+    if hasattr(estimator, "get_booster"):
+        features = features.astype(np.float32)
+    estimator.fit(features, target)
+    return Pipeline([("features", transform), ("estimator", estimator)])
 
 
 def score_fold(

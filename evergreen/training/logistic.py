@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -30,12 +30,13 @@ PIECE_BYTES: Final = 4 << 20  # of features whose loss is computed at once
 
 FloatArray = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.integer[Any]]
+Labels: TypeAlias = "npt.NDArray[Any] | pd.Categorical[Any]"
 Batches = Callable[[], Iterable[tuple[npt.NDArray[np.floating[Any]], Codes]]]
 
 logger = logging.getLogger(__name__)
 
 
-def learn_logistic(estimator: Any, features: FeatureFile, target: npt.NDArray[Any]) -> None:
+def learn_logistic(estimator: Any, features: FeatureFile, target: Labels) -> None:
     """Fit `LogisticRegression` on features on disk and all rows' labels.
 
     Any of its penalties will do. The optimum does not depend on ``solver``, with one exception:
@@ -43,6 +44,7 @@ def learn_logistic(estimator: Any, features: FeatureFile, target: npt.NDArray[An
     those of the optimizer.
     """
     codes, labels = pd.factorize(target, sort=True)
+    labels = np.asarray(labels)
     codes = codes.astype(np.min_scalar_type(len(labels)))
     problem = _problem(estimator, np.bincount(codes), features.width)
 

@@ -10,7 +10,6 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.config import CandidateConfig, FeaturesConfig, SplitConfig, Task, TrainingConfig
 from evergreen.dask.tables import where_workers_see_it
-from evergreen.data.conform import model_frame, target_values
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
 from evergreen.data.engine import Engine
@@ -26,7 +25,7 @@ from evergreen.training.candidates import (
     make_estimator,
 )
 from evergreen.training.external import fit_by_pieces
-from evergreen.training.fitting import predict_in_one_thread, steady
+from evergreen.training.fitting import fit_in_memory, predict_in_one_thread, steady
 from evergreen.training.kept_trials import KeptTrials
 from evergreen.training.metrics import Metric
 from evergreen.training.parallel import Crew, processes_for, threads_for
@@ -186,9 +185,7 @@ def fit_candidate(
         if train.engine.external:
             model = fit_by_pieces(train, contract, transform, candidate, estimator, training)
         else:
-            model = Pipeline([("features", transform), ("estimator", estimator)])
-            frame = train.read()
-            model.fit(model_frame(frame, contract), target_values(frame, contract))
+            model = fit_in_memory(train, contract, transform, estimator)
         predict_in_one_thread(candidate, estimator)
     return model
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.utils.class_weight import compute_sample_weight
 from xgboost import XGBClassifier
 
@@ -31,11 +32,20 @@ class LabelledXGBClassifier(XGBClassifier):
         labels: Labels | None = getattr(self, "labels_", None)
         return np.arange(self.n_classes_) if labels is None else labels
 
-    def fit(self, X: Any, y: Labels, *, eval_set: Any = None, **kwargs: Any) -> Any:
-        """Fit on labels; the labels of an ``eval_set`` must be among them."""
+    def fit(
+        self, X: Any, y: Labels | pd.Categorical, *, eval_set: Any = None, **kwargs: Any
+    ) -> Any:
+        """Fit on labels; the labels of an ``eval_set`` must be among them.
+
+        A `pandas.Categorical`, with the labels that occur as ascending categories, takes the least
+        memory.
+        """
         if hasattr(self, "labels_"):
             del self.labels_
-        labels, codes = np.unique(np.asarray(y), return_inverse=True)
+        if isinstance(y, pd.Categorical):
+            codes, labels = y.codes, np.asarray(y.categories)
+        else:  # not by `np.unique`, which sorts all rows' texts
+            codes, labels = pd.factorize(np.asarray(y), sort=True)
         if self.class_weight is not None and kwargs.get("sample_weight") is None:
             kwargs["sample_weight"] = compute_sample_weight(self.class_weight, codes)
         if eval_set is not None:

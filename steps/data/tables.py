@@ -183,12 +183,16 @@ def divide_on_disk(
     quality = merge(table_quality, checked)
     if quality.errors:
         require_quality(quality, sample_report(raw_table, contract, quality), use_case)
-    places = rows.frame.index.to_numpy()
+    training, holdout = split.train, split.holdout
+    if len(rows.frame) < raw_table.rows:
+        places = rows.frame.index.to_numpy()
+        training, holdout = places[training], places[holdout]
+    del rows  # with the hashes of all rows
     training_rows, holdout_rows = write_sides(
         raw_table,
         contract,
-        places[split.train],
-        places[split.holdout],
+        training,
+        holdout,
         (scratch_file("training.parquet"), scratch_file("holdout.parquet")),
     )
     facts = data_facts(raw_table, training_rows, holdout_rows, split, contract, quality)

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evergreen.data.contract import Column
+from evergreen.data.hashes import count_distinct
 from evergreen.data.quality.observation import (
     Observation,
     Observations,
@@ -72,17 +73,22 @@ def identifiers(table: Table, limit: float) -> Observations:
         present = values.dropna()
         if len(present) < MIN_ROWS:
             continue
-        distinct = present.nunique()
+        if column.role == "ignored" and column.type != "identifier":
+            continue
+        numeric = column.type in {"number", "integer"}
+        if numeric and not _numbers_the_rows(present):
+            continue
+        if column.role == "feature" and not numeric and column.type != "category":
+            continue
+        distinct = count_distinct(present.to_numpy()) if numeric else present.nunique()
         share = distinct / len(present)
         if column.role == "ignored":
-            if column.type != "identifier":
-                continue
             message = (
                 f"Column {column.name!r} is left out as an identifier: {counted(distinct, 'value')}"
                 f" in {len(present):,} rows. List it under data.ignore to say so yourself, or set "
                 "its type to category under contract to use it."
             )
-        elif share >= limit and (column.type == "category" or _numbers_the_rows(present, column)):
+        elif share >= limit:
             message = (
                 f"Column {column.name!r} looks like an identifier: {counted(distinct, 'value')} in "
                 f"{len(present):,} rows ({percent(share)}). A model would learn rows by heart; "
@@ -93,10 +99,10 @@ def identifiers(table: Table, limit: float) -> Observations:
         yield Observation(message, columns=(column.name,), count=distinct, share=share)
 
 
-def _numbers_the_rows(present: pd.Series, column: Column) -> bool:
-    if column.type not in {"number", "integer"} or (present != np.floor(present)).any():
+def _numbers_the_rows(present: pd.Series) -> bool:
+    if (present != np.floor(present)).any():
         return False
-    spread = float(present.max() - present.min()) + 1
+    spread = float(present.max()) - float(present.min()) + 1
     gapless = spread <= 1.1 * len(present)
     return bool(gapless or present.is_monotonic_increasing or present.is_monotonic_decreasing)
 

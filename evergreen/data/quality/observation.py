@@ -16,7 +16,8 @@ from evergreen.config import UseCase
 from evergreen.data.casting import as_number, is_missing
 from evergreen.data.conform import conform
 from evergreen.data.contract import Column, Contract, Role
-from evergreen.data.splits import Hashes, Split, row_hashes, whole_hashes
+from evergreen.data.hashes import Hashes, row_hashes, whole_hashes
+from evergreen.data.splits import Split
 
 FIRST_ROWS = 5
 FIRST_COLUMNS = 10

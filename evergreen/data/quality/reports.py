@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-import numpy as np
 import pandas as pd
 
 from evergreen.config import QualityConfig, UseCase
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
-from evergreen.data.passes import Passes
+from evergreen.data.hashes import Hashes, conformed_hashes
+from evergreen.data.passes import Passes, over_all_rows
 from evergreen.data.quality import leakage, promises, sharing, target, times, values
 from evergreen.data.quality.observation import Observation, Observations, SplitTable, Table
 from evergreen.data.quality_report import Finding, QualityReport
-from evergreen.data.splits import Hashes, Split, conformed_hashes
+from evergreen.data.splits import Split
 from evergreen.data.validation import Promise
 
 T = TypeVar("T")
@@ -119,9 +119,10 @@ def check_table_by_columns(
     look = partial(_found_by, contract, use_case, now)
     findings = [found for each in way.each(look, dataset, looks) for found in each]
     if "duplicates" in wanted:
-        hashed = way.over_rows(partial(conformed_hashes, contract=contract), dataset)
+        hashes = over_all_rows(way, partial(conformed_hashes, contract=contract), dataset)
         target: _Look = ({"duplicates"}, [contract.target])
-        findings += look(dataset, target, hashes=np.concatenate(list(hashed)))
+        findings += look(dataset, target, hashes=hashes)
+        del hashes
     if "leakage" in wanted:
         sample = dataset.read_some(LEAKAGE_ROWS).reset_index(drop=True)
         table = Table(sample, contract, use_case, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from evergreen.data.hashes import occurring_in
 from evergreen.data.quality.observation import (
     FIRST_ROWS,
     Observation,
@@ -26,7 +27,7 @@ def shared_rows(table: SplitTable, limit: float) -> Observations:
     if repeats_are_natural(table.hashes):
         return
     holdout = table.split.holdout
-    shared = np.isin(table.hashes[holdout], table.hashes[table.split.train])
+    shared = occurring_in(table.hashes[holdout], table.hashes[table.split.train])
     share = float(shared.mean()) if len(shared) else 0.0
     if share > limit:
         count = int(shared.sum())

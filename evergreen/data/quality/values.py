@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from evergreen.data.hashes import count_distinct, first_repeats
 from evergreen.data.quality.observation import (
+    FIRST_ROWS,
     Observation,
     Observations,
     Table,
@@ -106,11 +108,11 @@ def constant_columns(table: Table, limit: float) -> Observations:
 
 def duplicates(table: Table, limit: float) -> Observations:
     """Find a greater share of fully repeated rows than allowed."""
-    repeated = pd.Series(table.row_hashes).duplicated().to_numpy()
-    share = float(repeated.mean()) if len(repeated) else 0.0
+    hashes = table.row_hashes
+    count = len(hashes) - count_distinct(hashes)
+    share = count / len(hashes) if len(hashes) else 0.0
     if share > limit:
-        count = int(repeated.sum())
-        rows = first_rows(repeated)
+        rows = tuple(first_repeats(hashes, FIRST_ROWS).tolist())
         yield Observation(
             f"{counted(count, 'row')} ({percent(share)}, more than {percent(limit)}) "
             f"{'repeats' if count == 1 else 'repeat'} an earlier row in every column "
@@ -131,11 +133,11 @@ def outliers(table: Table, limit: float) -> Observations:
         if column.type not in {"number", "integer"}:
             continue
         values = table.conformed[column.name].to_numpy(dtype="float64")
-        known = values[~np.isnan(values)]
+        known = values[~np.isnan(values)]  # a copy
         if not len(known):
             continue
         with np.errstate(over="ignore"):  # then no value lies beyond
-            low, high = np.quantile(known, [0.25, 0.75])
+            low, high = np.quantile(known, [0.25, 0.75], overwrite_input=True)
             reach = FAR_FENCE * (high - low)
         if not 0 < reach < np.inf:
             continue

@@ -47,7 +47,9 @@ def read_parquet(source: ParquetSource, environment: Environment) -> pd.DataFram
         raise InputError(f"{path}: a Parquet file is damaged: {error}") from error
     require_text(table, str(path))
     # pandas' own metadata is ignored: it would turn columns into an index.
-    frame = table.to_pandas(ignore_metadata=True, date_as_object=False)
+    frame = table.to_pandas(
+        ignore_metadata=True, date_as_object=False, split_blocks=True, self_destruct=True
+    )
     kept = [name for name in frame.columns if not name.startswith(UNNAMED_INDEX)]
     return tidy(frame[kept], str(path))
 

@@ -57,7 +57,7 @@ def tidy(frame: pd.DataFrame, where: str) -> pd.DataFrame:
         raise InputError(f"{where}: there are no columns")
     frame = frame.set_axis(column_names(list(frame.columns), where), axis=1)
     frame = frame.reset_index(drop=True)
-    return pd.DataFrame({name: _plain(column) for name, column in frame.items()})
+    return pd.DataFrame({name: _plain(column) for name, column in frame.items()}, copy=False)
 
 
 def _plain(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -75,6 +75,8 @@ def _plain_object(column: pd.Series[Any]) -> pd.Series[Any]:
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind == "empty" or kind in _NUMBERS:
         return _numbers(column)
+    if kind == "string":
+        return column.astype("str")
     if kind == "timedelta":
         return pd.to_timedelta(column)
     if kind in _DATES:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import skops.io
 from sklearn.base import clone
@@ -57,3 +58,25 @@ def test_survives_clone_pickle_and_skops():
     for copy in (pickle.loads(pickle.dumps(model)), skops.io.loads(dumped, trusted=trusted)):
         assert (copy.predict(X) == model.predict(X)).all()
         assert (copy.predict_proba(X) == model.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("labels", [("no", "yes"), (3, 7), (False, True), ("a", "b", "c")])
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+def test_labels_may_come_as_a_categorical(labels, class_weight):
+    random = np.random.default_rng(0)
+    features = random.normal(size=(500, 3))
+    codes = (features[:, 0] > 0).astype(int) + (features[:, 1] > 0.5)
+    codes = np.clip(codes, 0, len(labels) - 1)
+    plain = np.array(labels, dtype=object if isinstance(labels[0], str) else None)[codes]
+    fitted = [
+        LabelledXGBClassifier(n_estimators=5, n_jobs=1, class_weight=class_weight).fit(features, y)
+        for y in (plain, pd.Categorical(plain, categories=list(labels)))
+    ]
+
+    assert fitted[0].classes_.tolist() == fitted[1].classes_.tolist() == list(labels)
+    assert fitted[0].classes_.dtype == fitted[1].classes_.dtype
+    assert [type(label) for label in fitted[1].predict(features).tolist()] == [
+        type(label) for label in fitted[0].predict(features).tolist()
+    ]
+    probabilities = [model.predict_proba(features) for model in fitted]
+    assert np.array_equal(*probabilities)
