@@ -84,7 +84,7 @@ ON_DISK: Final[Figures] = {
     "Set the holdout aside": (0.6, 0.0),
 }
 FIT_SECONDS: Final = 0.012  # of XGBoost per million values and round
-FIT_COPIES: Final = 8.5  # of the rows that preprocessing is fitted on
+FIT_COPIES: Final = 5.5  # of the rows that preprocessing is fitted on
 EVALUATE_SECONDS: Final = 50.0  # per million rows and model
 PROFILE_SECONDS: Final = 0.5  # per million values
 PIECES: Final = 700_000_000  # bytes that pieces of a table on disk take, over all columns
