@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-LOOK_EVERY = 0.1  # seconds
+LOOK_EVERY = 0.05  # seconds
 COUNT_EVERY = 0.5  # the processes that it started are looked for
 
 
@@ -21,8 +21,8 @@ COUNT_EVERY = 0.5  # the processes that it started are looked for
 class Ended:
     """How a process ended: ``outcome`` is done, out of memory, timed out, or failed.
 
-    ``peak`` is the most memory, in bytes, that it and those it started had at once; ``cpu`` the
-    processor seconds of all of them.
+    ``peak`` is the most memory, in bytes, that it and those it started had at once (resident
+    sets); ``cpu`` the processor seconds of all of them.
     """
 
     outcome: str
@@ -91,17 +91,19 @@ class _Watch:
     def __init__(self, pid: int) -> None:
         self.pid, self.peak = pid, 0
         self._others: list[psutil.Process] = []
+        self._counts = [pid]
         self._counted = 0.0
 
     def look(self) -> int:
         """Return the bytes that they have now."""
         if time.monotonic() - self._counted > COUNT_EVERY:
             self._counted = time.monotonic()
+            known = {other.pid for other in self._others}
             with suppress(psutil.Error):
                 self._others = psutil.Process(self.pid).children(recursive=True)
-        # One that was just forked still shares all of its pages: each counts where it belongs.
-        pids = [self.pid, *(other.pid for other in self._others)]
-        now = sum(_kilobytes(pid, "smaps_rollup", "Pss:") for pid in pids) * 1024
+            # One that was just forked still shares all of its pages: it counts a look later.
+            self._counts = [self.pid, *(o.pid for o in self._others if o.pid in known)]
+        now = sum(_kilobytes(pid, "VmRSS:") for pid in self._counts) * 1024
         self.peak = max(self.peak, now, self._highest())
         return now
 
@@ -117,13 +119,13 @@ class _Watch:
 
     def _highest(self) -> int:
         """Return the most that the first process ever had, which falls between no two looks."""
-        return _kilobytes(self.pid, "status", "VmHWM:") * 1024
+        return _kilobytes(self.pid, "VmHWM:") * 1024
 
 
-def _kilobytes(pid: int, file: str, name: str) -> int:
+def _kilobytes(pid: int, name: str) -> int:
     """Return what the kernel says of a process's memory; 0 of one that is gone."""
     with suppress(OSError):
-        for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith(name):
                 return int(line.split()[1])
     return 0
