@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 Promise = Literal["types", "ranges", "categories", "nulls"]
 Test = Callable[[pd.Series], pd.Series]
 
+_loading = threading.Lock()
+
 
 @dataclass(frozen=True)
 class Breach:
@@ -39,8 +43,7 @@ def contract_schema(contract: Contract) -> DataFrameSchema:
     categories and "no missing values" bind only where the use case declares them. Ignored columns
     promise nothing; the features must be there.
     """
-    import pandera.pandas as pa
-
+    pa = _pandera()
     columns = {
         column.name: pa.Column(
             nullable=True,  # blank text is missing, too: the check "nulls" knows
@@ -76,21 +79,40 @@ def validate(frame: pd.DataFrame, contract: Contract) -> list[Breach]:
     return breaches
 
 
+def _pandera() -> Any:
+    """Return pandera's module for pandas, which one thread loads while others wait.
+
+    Its modules import each other, so that threads which come upon different ones may wait for each
+    other; Python ends that with an error (as it says of `_ModuleLock` in importlib).
+    """
+    with _loading:
+        return _loaded()
+
+
+@cache
+def _loaded() -> Any:
+    import pandera.errors
+    import pandera.pandas
+
+    pandera.pandas.DataFrameSchema().validate(pd.DataFrame())  # which loads the rest
+    return pandera.pandas
+
+
 def _broken(frame: pd.DataFrame, contract: Contract, known: pd.Index) -> list[Breach]:
-    from pandera.errors import SchemaErrorReason, SchemaErrors
+    errors = _pandera().errors
 
     try:
         contract_schema(contract).validate(frame, lazy=True)
-    except SchemaErrors as failure:
+    except errors.SchemaErrors as failure:
         breaches = []
         for error in failure.schema_errors:
-            if error.reason_code == SchemaErrorReason.COLUMN_NOT_IN_DATAFRAME:
+            if error.reason_code == errors.SchemaErrorReason.COLUMN_NOT_IN_DATAFRAME:
                 name = str(error.failure_cases)
                 raise InputError(
                     f"The table lacks the column {name!r} that its contract promises. "
                     + suggestion(name, known)
                 ) from None
-            if error.reason_code != SchemaErrorReason.DATAFRAME_CHECK:
+            if error.reason_code != errors.SchemaErrorReason.DATAFRAME_CHECK:
                 raise
             rows = np.sort(error.failure_cases["index"].to_numpy("int64"))
             breaches.append(Breach(error.check.name, contract.column(error.schema.name), rows))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 
 from evergreen.data.infer import infer_contract
 from evergreen.data.validation import contract_schema, validate
 from evergreen.errors import InputError
+from tests.support.command_line import ROOT
 from tests.support.use_cases import use_case
 
 FRAME = pd.DataFrame(
@@ -81,3 +85,34 @@ def test_positions_count_from_zero_whatever_the_index():
 def test_an_absent_feature_is_refused():
     with pytest.raises(InputError, match=r"'kind'.*Did you mean 'kinds'"):
         validate(FRAME.rename(columns={"kind": "kinds"}), CONTRACT)
+
+
+AT_ONCE = """
+import sys, threading, time
+from evergreen.data.validation import validate
+from tests.support.models import small_contract, small_table
+
+assert "pandera" not in sys.modules
+contract, table, failures = small_contract(), small_table(), []
+
+def work(number):
+    time.sleep(0.1 * number)  # comes upon a package that is half loaded
+    try:
+        validate(table, contract)
+    except BaseException as error:
+        failures.append(repr(error))
+
+threads = [threading.Thread(target=work, args=(number,)) for number in range(12)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+sys.exit("; ".join(failures) or None)
+"""
+
+
+def test_threads_may_load_pandera_at_once():
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ONCE], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
