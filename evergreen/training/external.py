@@ -64,8 +64,12 @@ def fit_by_pieces(
         target = _read_target(train, contract)
         if hasattr(estimator, "get_booster"):
             _learn_from_disk(estimator, train, contract, transform, target)
+        elif isinstance(target, pd.Categorical):
+            # It only counts the labels, and would sort a text for each row to do so.
+            labels, counts = np.asarray(target.categories), np.bincount(target.codes)
+            estimator.fit(np.zeros((len(labels), 1)), labels, sample_weight=counts)
         else:
-            estimator.fit(np.zeros((len(target), 1)), np.asarray(target))
+            estimator.fit(np.zeros((len(target), 1)), target)
     return Pipeline([("features", transform), ("estimator", estimator)])
 
 
