@@ -187,7 +187,7 @@ class Bench:
             fewer = other.columns == columns and other.rows < rows
             if fewer and (other.work, other.way) == (work, way) and other.outcome != "done":
                 print(
-                    f"{work} {way} {rows:,}: left out, as it {other.outcome} at {other.rows:,}",
+                    f"{work} {way} {rows:,}: left out ({other.outcome} at {other.rows:,})",
                     file=sys.stderr,
                 )
                 return None

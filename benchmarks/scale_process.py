@@ -54,20 +54,22 @@ def run_within(
         )
         watch = _Watch(process.pid)
         outcome = None
-        while True:
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                break
-            if outcome is None and watch.look() > ceiling:
-                outcome = "out of memory"
-                watch.kill()
-            elif outcome is None and time.perf_counter() - start > timeout:
-                outcome = "timed out"
-                watch.kill()
-            time.sleep(LOOK_EVERY)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        try:
+            while True:
+                pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+                if pid:
+                    break
+                if outcome is None and watch.look() > ceiling:
+                    outcome = "out of memory"
+                    watch.kill()
+                elif outcome is None and time.perf_counter() - start > timeout:
+                    outcome = "timed out"
+                    watch.kill()
+                time.sleep(LOOK_EVERY)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        finally:
+            watch.kill()
         seconds = time.perf_counter() - start
-        watch.kill()
         out.seek(0)
         err.seek(0)
         said, complained = out.read(), err.read()
@@ -90,6 +92,7 @@ class _Watch:
 
     def __init__(self, pid: int) -> None:
         self.pid, self.peak = pid, 0
+        self._first = psutil.Process(pid)
         self._others: list[psutil.Process] = []
         self._counts = [pid]
         self._counted = 0.0
@@ -100,7 +103,7 @@ class _Watch:
             self._counted = time.monotonic()
             known = {other.pid for other in self._others}
             with suppress(psutil.Error):
-                self._others = psutil.Process(self.pid).children(recursive=True)
+                self._others = self._first.children(recursive=True)
             # One that was just forked still shares all of its pages: it counts a look later.
             self._counts = [self.pid, *(o.pid for o in self._others if o.pid in known)]
         now = sum(_kilobytes(pid, "VmRSS:") for pid in self._counts) * 1024
@@ -110,12 +113,10 @@ class _Watch:
     def kill(self) -> None:
         """End those that still run."""
         with suppress(psutil.Error):
-            self._others += psutil.Process(self.pid).children(recursive=True)
-        for other in self._others:
-            with suppress(psutil.Error):
-                other.kill()
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, 9)
+            self._others += self._first.children(recursive=True)
+        for one in (*self._others, self._first):
+            with suppress(psutil.Error):  # it has ended; psutil knows who else got its number
+                one.kill()
 
     def _highest(self) -> int:
         """Return the most that the first process ever had, which falls between no two looks."""

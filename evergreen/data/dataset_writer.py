@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evergreen.data.contract import Column, Contract
-from evergreen.data.dataset import METADATA_KEY, ROW_GROUP, Dataset, Fingerprint, appearing_whole
+from evergreen.data.dataset import METADATA_KEY, ROW_GROUP, Dataset, appearing_whole
 from evergreen.data.engine import IN_MEMORY, Engine
+from evergreen.data.fingerprint import Fingerprint
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ def _inferred(
             "check data.target and the source."
         )
     labels, target_type = _target(target, use_case)
+    del target
     contract = Contract(
         use_case=use_case.name,
         task=use_case.task,

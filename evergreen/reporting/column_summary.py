@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from evergreen.data.contract import Column
+from evergreen.data.hashes import count_distinct
 from evergreen.reporting.associations import as_numbers, is_numeric
 from evergreen.reporting.numbers import MINUS, plain, share, shorten
 
@@ -45,11 +46,16 @@ def summarize_column(values: pd.Series, column: Column) -> ColumnSummary:
         column=column,
         missing=missing,
         missing_share=missing / len(values) if len(values) else None,
-        distinct=int(present.nunique()),
+        distinct=_count_distinct(present),
         span=span,
         typical=typical,
         counts=counts,
     )
+
+
+def _count_distinct(present: pd.Series) -> int:
+    # Of floats, sorting is several times as quick as a hash table, and takes a quarter of the room.
+    return count_distinct(present.to_numpy()) if present.dtype == "float64" else present.nunique()
 
 
 def _of_numbers(values: pd.Series, column: Column) -> tuple[str, str, tuple[int, ...]]:

@@ -62,7 +62,7 @@ def fit_by_pieces(
     else:
         target = _read_target(train, contract)
         if candidate.from_disk == "target":
-            estimator.fit(np.zeros((len(target), 1)), np.asarray(target))
+            _learn_target(estimator, target)
         elif candidate.from_disk == "least_squares":
             made = feature_pieces(train, contract, transform)
             learn_least_squares(estimator, _with_target(made, np.asarray(target)))
@@ -86,6 +86,15 @@ def _read_target(train: Dataset, contract: Contract) -> Target:
         np.concatenate(codes), categories=classes
     )
     return found.remove_unused_categories()
+
+
+def _learn_target(estimator: Any, target: Target) -> None:
+    if isinstance(target, pd.Categorical):
+        # It only counts the labels, and would sort a text for each row to do so.
+        labels, counts = np.asarray(target.categories), np.bincount(target.codes)
+        estimator.fit(np.zeros((len(labels), 1)), labels, sample_weight=counts)
+    else:
+        estimator.fit(np.zeros((len(target), 1)), target)
 
 
 def _fit_transform(train: Dataset, contract: Contract, transform: Pipeline, seed: int) -> None:

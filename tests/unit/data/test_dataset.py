@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evergreen.data.dataset import Dataset, fingerprint
+from evergreen.data.dataset import Dataset
+from evergreen.data.fingerprint import fingerprint
 from evergreen.errors import InputError, UnreachableError
 
 
@@ -93,7 +94,7 @@ def test_the_fingerprint_notices_every_change():
 
 def test_the_fingerprint_is_the_same_in_another_process():
     script = (
-        "import pandas as pd; from evergreen.data.dataset import fingerprint;"
+        "import pandas as pd; from evergreen.data.fingerprint import fingerprint;"
         "print(fingerprint(pd.DataFrame({'a': ['x', None], 'b': [1.5, 2.0]})))"
     )
     seeds = [{**os.environ, "PYTHONHASHSEED": seed} for seed in ("1", "2")]
@@ -187,3 +188,12 @@ def test_row_groups_are_read_one_by_one(tmp_path, monkeypatch):
     stored.path.unlink()
     with pytest.raises(UnreachableError, match="is gone"):
         stored.row_groups()
+
+
+def test_a_fingerprint_does_not_depend_on_how_many_rows_are_hashed_at_once(monkeypatch):
+    frame = _mixed_frame()
+    whole = fingerprint(frame)
+
+    monkeypatch.setattr("evergreen.data.fingerprint.HASHED_ROWS", 1)
+
+    assert fingerprint(frame) == whole

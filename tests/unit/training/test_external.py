@@ -69,6 +69,9 @@ def test_both_engines_fit_the_same_baseline(table, target, tmp_path):
     memory, disk = fitted(sides, contract, use_case, chosen("baseline"))
     inputs = model_frame(frame.iloc[:50], contract)
     np.testing.assert_array_equal(disk.predict(inputs), memory.predict(inputs))
+    if contract.labels is not None:
+        np.testing.assert_array_equal(disk.predict_proba(inputs), memory.predict_proba(inputs))
+        assert disk.classes_.dtype == memory.classes_.dtype
 
 
 @pytest.mark.parametrize("target", TARGETS)
