@@ -39,8 +39,9 @@ class Candidate:
     ``make(task, seed)`` returns it unfitted with its default parameters. ``scale``: it wants
     numbers of zero mean and unit variance. ``threads``: it has a parameter ``n_jobs``. ``stop``:
     it is boosted in rounds (``n_estimators``), and this fits it with early stopping. ``external``:
-    it can be fitted on a table that stays on disk, see `evergreen.training.external`. ``cost`` is
-    a rough figure of the seconds a search takes, to start the slowest first.
+    it can be fitted on a table that stays on disk, see `evergreen.training.external`; ``dask``:
+    by Dask workers that share one. ``cost`` is a rough figure of the seconds a search takes, to
+    start the slowest first.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Candidate:
     threads: bool = False
     stop: StoppingFit | None = None
     external: bool = False
+    dask: bool = False
     cost: float = 1.0
 
 
@@ -87,7 +89,10 @@ def candidates_for(task: Task, training: TrainingConfig) -> tuple[Plan, ...]:
 
 def can_be_fitted(name: str, engine: Engine) -> bool:
     """Tell whether a candidate learns from tables that are gone through in this way."""
-    return BY_NAME[name].external or not engine.external
+    candidate = BY_NAME[name]
+    if engine.name == "dask" and candidate.dask:
+        return True
+    return candidate.external or not engine.external
 
 
 def make_estimator(
@@ -299,6 +304,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         threads=True,
         stop=stop_xgboost,
         external=True,
+        dask=True,
         cost=6.0,
     ),
     Candidate(
@@ -315,6 +321,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         },
         threads=True,
         stop=stop_lightgbm,
+        dask=True,
         cost=7.0,
     ),
 )

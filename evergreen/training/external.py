@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import Pipeline
 
 from evergreen.config import TrainingConfig
@@ -40,8 +41,8 @@ def fit_by_pieces(
 ) -> Pipeline:
     """Fit both halves of a model on all training rows, of which a piece is in memory at a time.
 
-    ``estimator`` is XGBoost's, which learns from disk or on Dask as the table's engine says, or one
-    that looks at the target alone.
+    ``estimator`` is XGBoost's, which learns from disk or on Dask as the table's engine says,
+    LightGBM's with Dask, or the baseline's, which looks at the target alone.
 
     Raises
     ------
@@ -56,14 +57,15 @@ def fit_by_pieces(
     sample = some_rows(train, rows, training.seed)
     transform.fit(model_frame(sample, contract), target_values(sample, contract))
     del sample
-    if hasattr(estimator, "get_booster") and train.engine.name == "dask":
+    baseline = isinstance(estimator, DummyClassifier | DummyRegressor)
+    if train.engine.name == "dask" and not baseline:
         learn_on_dask(estimator, train, contract, transform, training.dask)
     else:
         target = target_values(train.read([contract.target]), contract)
-        if hasattr(estimator, "get_booster"):
-            _learn_from_disk(estimator, train, contract, transform, target)
-        else:
+        if baseline:
             estimator.fit(np.zeros((len(target), 1)), target)
+        else:
+            _learn_from_disk(estimator, train, contract, transform, target)
     return Pipeline([("features", transform), ("estimator", estimator)])
 
 
