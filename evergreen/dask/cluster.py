@@ -92,6 +92,8 @@ def _await_workers(client: Client, config: DaskConfig, section: str) -> None:
                 f"Of {wanted} Dask workers on this machine {len(workers_of(client))} have started "
                 f"within {START_SECONDS} s; lower {section}.workers, or free memory"
             ) from error
+        if halted := halted_workers(client):
+            raise WorkersPausedError(halted) from error
         raise UnreachableError(
             f"The Dask scheduler {config.scheduler} has no workers; start some: "
             f"dask worker {config.scheduler}"
@@ -116,6 +118,29 @@ def workers_of(client: Client) -> list[str]:
     """Return the addresses of the workers that are there now, in the order of their names."""
     found = client.sync(client.scheduler.identity)["workers"]
     return sorted(found, key=lambda address: (str(found[address]["name"]), address))
+
+
+class WorkersPausedError(UnreachableError):
+    """Workers take no tasks because their memory is nearly full."""
+
+    def __init__(self, workers: Iterable[str]) -> None:
+        self.workers = tuple(workers)
+        super().__init__(
+            f"Dask has paused {', '.join(self.workers)}: so much of the memory is taken that "
+            "nothing begins there any more, and the others would wait forever. Give workers more "
+            "memory, or take more of them, and start them with "
+            "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False"
+        )
+
+
+def halted_workers(client: Client) -> list[str]:
+    """Return the workers that are paused and do nothing; what is given to them waits."""
+    found = client.sync(client.scheduler.identity)["workers"]
+    return sorted(
+        address
+        for address, worker in found.items()
+        if worker["status"] == "paused" and not worker["metrics"].get("executing")
+    )
 
 
 def free_workers(client: Client, workers: Iterable[str], task: str) -> list[str]:

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from evergreen.dask import cluster
-from evergreen.dask.cluster import workers_of
+from evergreen.dask.cluster import WorkersPausedError, halted_workers, workers_of
 from evergreen.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def map_pieces(
     PieceLostError
         If the workers of a piece are lost again and again.
     UnreachableError
-        If no workers are left, or the scheduler is gone.
+        If no workers are left, those there are paused, or the scheduler is gone.
     Exception
         Whatever ``function`` raises.
     """
@@ -113,8 +113,11 @@ class _Task:
             try:
                 wait([self.future], timeout=WATCH_SECONDS)
             except TimeoutError:
-                if self._client.status != "running" or workers_of(self._client):
+                halted = self._halted()
+                if self._client.status != "running" or (workers_of(self._client) and not halted):
                     seen = time.monotonic()
+                elif halted and time.monotonic() - seen > cluster.START_SECONDS:
+                    raise WorkersPausedError(halted) from None
                 elif time.monotonic() - seen > cluster.START_SECONDS:
                     raise UnreachableError(
                         f"{self._name} waits, but the Dask cluster has no workers any more. "
@@ -122,3 +125,13 @@ class _Task:
                     ) from None
             except CancelledError:
                 return
+
+    def _halted(self) -> list[str]:
+        """Return the paused worker that has the task, or all workers where all are paused."""
+        if self._client.status != "running":
+            return []
+        halted = halted_workers(self._client)
+        if set(halted) == set(workers_of(self._client)):
+            return halted
+        has = self._client.processing() if halted else {}
+        return [worker for worker in halted if self.future.key in has.get(worker, ())]

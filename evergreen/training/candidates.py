@@ -42,8 +42,9 @@ class Candidate:
     ``make(task, seed)`` returns it unfitted with its default parameters. ``scale``: it wants
     numbers of zero mean and unit variance. ``threads``: it has a parameter ``n_jobs``. ``stop``:
     it is boosted in rounds (``n_estimators``), and this fits it with early stopping. ``from_disk``:
-    how it learns from a table that stays on disk; None: it needs the table in memory. ``cost`` is
-    a rough figure of the seconds a search takes, to start the slowest first.
+    how it learns from a table that stays on disk; None: it needs the table in memory. ``dask``: it
+    is fitted by Dask workers that share one. ``cost`` is a rough figure of the seconds a search
+    takes, to start the slowest first.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Candidate:
     threads: bool = False
     stop: StoppingFit | None = None
     from_disk: FromDisk | None = None
+    dask: bool = False
     cost: float = 1.0
 
 
@@ -90,7 +92,10 @@ def candidates_for(task: Task, training: TrainingConfig) -> tuple[Plan, ...]:
 
 def can_be_fitted(name: str, engine: Engine) -> bool:
     """Tell whether a candidate learns from tables that are gone through in this way."""
-    return BY_NAME[name].from_disk is not None or not engine.external
+    candidate = BY_NAME[name]
+    if engine.name == "dask" and candidate.dask:
+        return True
+    return candidate.from_disk is not None or not engine.external
 
 
 def make_estimator(
@@ -305,6 +310,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         threads=True,
         stop=stop_xgboost,
         from_disk="trees",
+        dask=True,
         cost=6.0,
     ),
     Candidate(
@@ -321,6 +327,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         },
         threads=True,
         stop=stop_lightgbm,
+        dask=True,
         cost=7.0,
     ),
 )

@@ -46,8 +46,8 @@ def fit_by_pieces(
 ) -> Pipeline:
     """Fit both halves of a model on all training rows, of which a piece is in memory at a time.
 
-    ``estimator`` is one of a candidate that learns from disk. XGBoost's learns on Dask where the
-    table's engine says so.
+    ``estimator`` is one of a candidate that learns from disk, or on Dask where the table's engine
+    says so.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def fit_by_pieces(
         If the disk is full, or the Dask cluster does not answer.
     """
     _fit_transform(train, contract, transform, training.seed)
-    if candidate.from_disk == "trees" and train.engine.name == "dask":
+    if candidate.dask and train.engine.name == "dask":
         learn_on_dask(estimator, train, contract, transform, training.dask)
     else:
         target = _read_target(train, contract)

@@ -1,9 +1,10 @@
-"""Fitting XGBoost on a Dask cluster, whose workers read the table's row groups themselves.
+"""Fitting on a Dask cluster, whose workers read the table's row groups themselves.
 
-Each row group becomes features on one worker and stays in its memory; XGBoost's own Dask interface
-learns from there, the workers agreeing on bins (a distributed weighted quantile sketch, Chen &
-Guestrin 2016, section 3.3) and on every split. A worker that is lost takes its rows and the trees
-so far with it, so the training begins anew.
+Each row group becomes features on one worker and stays in its memory; the library's own Dask
+interface learns from there. XGBoost's workers agree on bins (a distributed weighted quantile
+sketch, Chen & Guestrin 2016, section 3.3) and on every split; of LightGBM's, each finds the bins
+of some features in its own rows, and all sum up histograms (its data-parallel learner). A worker
+that is lost takes its rows and the trees so far with it, so the training begins anew.
 """
 
 from __future__ import annotations
@@ -20,13 +21,21 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
-from evergreen.dask.cluster import connected, free_workers, in_thread, workers_of
+from evergreen.dask.cluster import (
+    WorkersPausedError,
+    connected,
+    free_workers,
+    halted_workers,
+    in_thread,
+    workers_of,
+)
 from evergreen.dask.settings import DaskConfig
 from evergreen.dask.tables import require_same, where_workers_see_it
 from evergreen.data.conform import model_frame, target_values
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
 from evergreen.errors import UnreachableError
+from evergreen.training.learners import Learner, SharedRows, label_weights, learner_of
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -34,15 +43,14 @@ if TYPE_CHECKING:
 ATTEMPTS: Final = 3
 WATCH_SECONDS: Final = 2.0  # between looks at who is there
 NOTICE_SECONDS: Final = 5.0  # in which a scheduler notices that a worker is gone
-STEP_SECONDS: Final = 300  # that XGBoost's workers wait for each other, at most
-_PART: Final = "fn-"  # so the names of XGBoost's tasks begin, one for each worker
+PAUSE_SECONDS: Final = 60.0  # that a worker may do nothing because its memory is short
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a worker needs to make one row group into what XGBoost learns from.
+    """What a worker needs to make one row group into what an estimator learns from.
 
     ``labels`` are those of a classification, in order, ``weights`` those of their rows.
     """
@@ -81,28 +89,25 @@ class Recipe:
 def learn_on_dask(
     estimator: Any, train: Dataset, contract: Contract, transform: Pipeline, config: DaskConfig
 ) -> None:
-    """Fit XGBoost's estimator on what a fitted ``transform`` makes of all training rows.
+    """Fit an estimator of XGBoost or LightGBM on what a fitted ``transform`` makes of all rows.
 
     Raises
     ------
     InputError
         If the cluster does not suit this process; see `evergreen.dask.cluster.connected`.
     UnreachableError
-        If there is no cluster, or its workers are lost again and again.
+        If there is no cluster, its workers are lost again and again, or one is paused.
     """
-    from evergreen.training.xgboost_adapter import adopt_booster, parameters_for
-
     labels = weights = None
     if contract.labels is not None:
         labels, counts = _label_counts(train, contract)
-        if estimator.class_weight is not None:  # as scikit-learn's compute_class_weight
-            weights = (counts.sum() / (len(counts) * counts)).astype(np.float32)
-    params = parameters_for(estimator, None if labels is None else len(labels))
-    rounds = estimator.get_num_boosting_rounds()
+        if estimator.class_weight is not None:
+            weights = label_weights(counts)
+    learner = learner_of(estimator, labels)
     with where_workers_see_it(train) as table:
         recipe = Recipe(table, contract, transform, labels, weights)
-        booster = _persistently(recipe, params, rounds, config)
-    adopt_booster(estimator, booster, params["objective"], labels)
+        learned = _persistently(recipe, learner, config)
+    learner.adopt(learned)
 
 
 def spread(rows: tuple[int, ...], workers: list[str]) -> list[str]:
@@ -124,7 +129,7 @@ class WorkersLostError(Exception):
         self.workers = workers
 
 
-def _persistently(recipe: Recipe, params: dict[str, Any], rounds: int, config: DaskConfig) -> Any:
+def _persistently(recipe: Recipe, learner: Learner, config: DaskConfig) -> Any:
     """Train, anew with the workers that are left where some were lost."""
     stuck: list[str] = []
     for attempt in range(1, ATTEMPTS + 1):
@@ -132,16 +137,19 @@ def _persistently(recipe: Recipe, params: dict[str, Any], rounds: int, config: D
             workers = [worker for worker in workers_of(client) if worker not in stuck]
             if not workers:
                 raise UnreachableError(
-                    f"On {config.title}, {', '.join(stuck)} still wait in XGBoost for a worker "
-                    "that was lost. Start them anew; with a nanny, the run would have done so"
+                    f"On {config.title}, {', '.join(stuck)} still wait for a worker that was "
+                    "lost. Start them anew; with a nanny, the run would have done so"
                 )
-            train = partial(_train, client, workers, recipe, params, rounds)
+            train = partial(_train, client, workers, recipe, learner)
             try:
                 return _watched(client, workers, train)
             except WorkersLostError as error:
                 lost = error
                 if config.scheduler is not None:
-                    stuck += free_workers(client, set(workers) - set(error.workers), _PART)
+                    stuck += free_workers(client, set(workers) - set(error.workers), learner.part)
+            except WorkersPausedError as error:
+                free_workers(client, set(workers) - set(error.workers), learner.part)
+                raise
         told = f"{len(lost.workers)} of {len(workers)} Dask workers, {lost}"
         logger.warning("Attempt %d of %d to learn on Dask lost %s", attempt, ATTEMPTS, told)
     raise UnreachableError(
@@ -155,12 +163,17 @@ def _watched(client: Client, workers: Sequence[str], work: Callable[[], Any]) ->
     """Return what ``work`` returns, in a thread that is left alone when a worker is lost.
 
     It may wait forever then: for a task that Dask gives to another worker, whose only thread waits
-    in XGBoost for the one that is gone. It ends with the client.
+    for the one that is gone. It ends with the client.
     """
     outcome = in_thread(work)
+    moved = time.monotonic()
     while not concurrent.futures.wait([outcome], WATCH_SECONDS).done:
         if lost := _gone(client, workers):
             raise WorkersLostError(lost)
+        if not (idle := halted_workers(client)):
+            moved = time.monotonic()
+        elif time.monotonic() - moved > PAUSE_SECONDS:
+            raise WorkersPausedError(idle)
     try:
         return outcome.result()
     except Exception as error:
@@ -180,31 +193,18 @@ def _gone(client: Client, workers: Sequence[str]) -> list[str]:
     return [worker for worker in workers if worker not in there]
 
 
-def _train(
-    client: Client, workers: list[str], recipe: Recipe, params: dict[str, Any], rounds: int
-) -> Any:
-    """Return the booster that the workers learn together."""
-    from xgboost import dask as xgboost_dask
-    from xgboost.collective import Config
-
+def _train(client: Client, workers: list[str], recipe: Recipe, learner: Learner) -> Any:
+    """Return what the workers learn together."""
     rows = recipe.table.row_groups()
     fields = _fields(client, recipe, spread(rows, workers))
     width = client.submit(np.shape, fields["data"][0]).result()[1]
-    matrix = xgboost_dask.DaskQuantileDMatrix(
-        client,
+    shared = SharedRows(
         _whole(fields["data"], [(count, width) for count in rows]),
         _whole(fields["label"], [(count,) for count in rows]),
-        weight=_whole(fields["weight"], [(count,) for count in rows])
-        if "weight" in fields
-        else None,
-        max_bin=params.get("max_bin"),
+        _whole(fields["weight"], [(count,) for count in rows]) if "weight" in fields else None,
     )
-    del fields  # the matrix keeps them now
-    limits = Config(timeout=STEP_SECONDS, tracker_timeout=STEP_SECONDS)
-    learned = xgboost_dask.train(
-        client, params, matrix, rounds, verbose_eval=False, coll_cfg=limits
-    )
-    return learned["booster"]
+    del fields  # the arrays keep them now
+    return learner.learn(client, shared)
 
 
 def _whole(parts: Sequence[Future], shapes: Sequence[tuple[int, ...]]) -> Any:
@@ -222,11 +222,10 @@ def _fields(client: Client, recipe: Recipe, homes: list[str]) -> dict[str, list[
     """Let the workers make their parts; return data, label and weight of each."""
     from distributed import as_completed
 
+    # Nowhere else: Dask would give a part to whoever is idle, and another model would be learned.
     shared = client.scatter(recipe, hash=False)
     parts = [
-        client.submit(
-            Recipe.part, shared, number, workers=[home], allow_other_workers=True, pure=False
-        )
+        client.submit(Recipe.part, shared, number, workers=[home], pure=False)
         for number, home in enumerate(homes)
     ]
     for part in as_completed(parts):
@@ -234,7 +233,11 @@ def _fields(client: Client, recipe: Recipe, homes: list[str]) -> dict[str, list[
             part.result()  # raises
     names = ["data", "label", *(["weight"] if recipe.weights is not None else [])]
     return {
-        name: client.map(dict.__getitem__, parts, [name] * len(parts), pure=False) for name in names
+        name: [
+            client.submit(dict.__getitem__, part, name, workers=[home], pure=False)
+            for part, home in zip(parts, homes, strict=True)
+        ]
+        for name in names
     }
 
 

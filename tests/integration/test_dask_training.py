@@ -1,4 +1,4 @@
-"""XGBoost on a Dask cluster of real processes: the same model, also when one of them is killed."""
+"""Fits on a Dask cluster of real processes: the same model, also when one of them is killed."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ def table():
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     with dask_cluster(tmp_path_factory.mktemp("dask"), "one", "two") as running:
+        with Client(running.address, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)  # with one of them, another model is learned
         yield running
 
 
@@ -55,12 +57,12 @@ def observer(cluster):
 
 
 def learns(key):
-    """Whether a task of this name is XGBoost's part on one worker."""
-    return str(key).startswith("fn-")
+    """Whether a task of this name is one worker's part of what XGBoost or LightGBM learns."""
+    return str(key).startswith(("fn-", "_train_part-"))
 
 
 def learning(keys):
-    """Whether XGBoost's part is among a worker's tasks."""
+    """Whether such a part is among a worker's tasks."""
     return any(map(learns, keys))
 
 
@@ -71,18 +73,36 @@ def metric(model, frame, contract):
     return log_loss(actual, model.predict_proba(inputs), labels=model.classes_)
 
 
+def rounds_of(model):
+    estimator = model[-1]
+    if hasattr(estimator, "get_booster"):
+        return estimator.get_booster().num_boosted_rounds()
+    return estimator.booster_.num_trees() // estimator.booster_.num_model_per_iteration()
+
+
+SMALL = {
+    "xgboost": {"max_depth": 4, "learning_rate": 0.2},
+    "lightgbm": {"num_leaves": 15, "learning_rate": 0.2, "n_estimators": 40},
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_cluster_learns_the_model_of_one_machine(table, target, cluster, observer, tmp_path):
+def test_a_cluster_learns_the_model_of_one_machine(
+    table, target, name, cluster, observer, tmp_path
+):
     use_case, contract, frame, sides = prepared(table, target, tmp_path, DASK)
-    candidate = chosen("xgboost", max_depth=4, learning_rate=0.2)
+    candidate = chosen(name, **SMALL[name])
     dask = {"scheduler": cluster.address}
     settings = {"balance": target == "kind", "dask": dask}
     memory, found = fitted(sides, contract, use_case, candidate, **settings)
     expected = metric(memory, frame, contract)
     assert metric(found, frame, contract) == pytest.approx(expected, rel=TOLERANCE)
-    assert found[-1].get_booster().num_boosted_rounds() == 40
+    assert rounds_of(found) == rounds_of(memory) == 40
     assert vars(found[-1]).keys() == vars(memory[-1]).keys()
     assert found[-1].get_params() == memory[-1].get_params()
+    if name == "lightgbm":
+        assert "127.0.0.1" not in found[-1].booster_.model_to_string()
     assert len({each["worker"] for each in observer.get_task_stream() if learns(each["key"])}) == 2
 
     # It is a model like any other: saved, loaded and written as a graph.
@@ -96,9 +116,10 @@ def test_a_cluster_learns_the_model_of_one_machine(table, target, cluster, obser
     assert not list(Home.locate().scratch.iterdir())
 
 
-def test_the_same_cluster_learns_the_same_model_again(table, cluster, tmp_path):
+@pytest.mark.parametrize("name", SMALL)
+def test_the_same_cluster_learns_the_same_model_again(table, name, cluster, tmp_path):
     use_case, contract, frame, (_, side) = prepared(table, "truth", tmp_path, DASK)
-    candidate = chosen("xgboost", max_depth=4, subsample=0.8, colsample_bytree=0.7)
+    candidate = chosen(name, **SMALL[name], subsample=0.8, colsample_bytree=0.7)
     dask = {"scheduler": cluster.address}
     first, second = fitted([side, side], contract, use_case, candidate, dask=dask)
     inputs = model_frame(frame, contract)
@@ -114,11 +135,14 @@ def test_the_baseline_needs_no_cluster(table, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("delay", [0, 3], ids=["while they meet", "while trees grow"])
-def test_a_training_begins_anew_when_a_worker_is_killed(delay, table, tmp_path, caplog):
-    """Its peer then waits in C++ for what it would send."""
+@pytest.mark.parametrize(
+    ("name", "delay"),
+    [("xgboost", 0), ("xgboost", 3), ("lightgbm", 0), ("lightgbm", 0.5)],  # the latter is quicker
+)
+def test_a_training_begins_anew_when_a_worker_is_killed(name, delay, table, tmp_path, caplog):
+    """Its peer then waits in C++ for what it would send, or is told that nobody is there."""
     use_case, contract, frame, sides = prepared(table, "truth", tmp_path, DASK)
-    candidate = chosen("xgboost", max_depth=4, learning_rate=0.02)
+    candidate = chosen(name, **{**SMALL[name], "learning_rate": 0.02})
     candidate = candidate.model_copy(update={"rounds": 600})
     (tmp_path / "dask").mkdir()
     with dask_cluster(tmp_path / "dask", "one", "two", nanny=True) as cluster:
@@ -141,7 +165,7 @@ def test_a_training_begins_anew_when_a_worker_is_killed(delay, table, tmp_path, 
     assert metric(found, frame, contract) == pytest.approx(
         metric(memory, frame, contract), rel=TOLERANCE
     )
-    assert found[-1].get_booster().num_boosted_rounds() == 600
+    assert rounds_of(found) == 600
 
 
 @pytest.mark.long
