@@ -203,11 +203,11 @@ def _own_cluster(config: DaskConfig, section: str) -> Iterator[Client]:
 
 @contextmanager
 def _client_of(address: str, section: str) -> Iterator[Client]:
-    from distributed import Client
+    from evergreen.dask.client import TidyClient
 
     try:
         # Not all of it keeps to the timeout: something silent at the address would hold it forever.
-        began = in_thread(partial(Client, address, timeout=CONNECT_SECONDS))
+        began = in_thread(partial(TidyClient, address, timeout=CONNECT_SECONDS))
         client = began.result(2 * CONNECT_SECONDS)
     except (OSError, RuntimeError) as error:  # a timeout is an OSError
         reason = f": {error}" if str(error) else ""

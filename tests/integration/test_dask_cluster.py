@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import sys
 from pathlib import Path
 
 import pytest
+from distributed import Client
 
 from evergreen.dask import cluster as clusters
 from evergreen.dask import fitness
@@ -44,6 +46,20 @@ def test_tls_without_certificates(cluster):
     address = cluster.address.replace("tcp://", "tls://")
     with pytest.raises(InputError, match="no certificates"):
         require_cluster(DaskConfig(scheduler=address))
+
+
+def test_a_client_that_cannot_connect_is_closed_at_once(cluster, monkeypatch):
+    monkeypatch.setattr(clusters, "CONNECT_SECONDS", 1)
+    gc.collect()
+    gc.disable()  # which would close it at any time, such as while another client starts
+    try:
+        for address in ("tcp://127.0.0.1:1", cluster.address.replace("tcp://", "tls://")):
+            with pytest.raises((UnreachableError, InputError)):
+                require_cluster(DaskConfig(scheduler=address))
+        clients = [each for each in gc.get_objects() if isinstance(each, Client)]
+        assert {client.status for client in clients} <= {"closed"}
+    finally:
+        gc.enable()
 
 
 def test_a_scheduler_without_workers(at, monkeypatch):
