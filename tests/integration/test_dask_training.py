@@ -137,7 +137,7 @@ def test_the_baseline_needs_no_cluster(table, tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "delay"),
-    [("xgboost", 0), ("xgboost", 3), ("lightgbm", 0), ("lightgbm", 0.5)],  # the latter is quicker
+    [("xgboost", 0), ("xgboost", 1), ("lightgbm", 0), ("lightgbm", 0.5)],
 )
 def test_a_training_begins_anew_when_a_worker_is_killed(name, delay, table, tmp_path, caplog):
     """Its peer then waits in C++ for what it would send, or is told that nobody is there."""
