@@ -171,7 +171,9 @@ def free_workers(client: Client, workers: Iterable[str], task: str) -> list[str]
 def _own_cluster(config: DaskConfig, section: str) -> Iterator[Client]:
     import dask
     import joblib
-    from distributed import Client, LocalCluster
+    from distributed import LocalCluster
+
+    from evergreen.dask.client import TidyClient
 
     workers = config.workers or 1
     memory = memory_limit() // workers
@@ -192,7 +194,7 @@ def _own_cluster(config: DaskConfig, section: str) -> Iterator[Client]:
                 dashboard_address="127.0.0.1:0",
                 local_directory=folder,
             )
-            client = stack.enter_context(Client(stack.enter_context(cluster)))
+            client = stack.enter_context(TidyClient(stack.enter_context(cluster)))
         except (OSError, RuntimeError) as error:
             raise UnreachableError(
                 f"Dask workers cannot be started on this machine: {error}; "

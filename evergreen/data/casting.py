@@ -6,6 +6,7 @@ raises for a value that does not fit: such a value becomes missing.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Any
 
@@ -87,16 +88,22 @@ def as_text(values: pd.Series) -> pd.Series:
     if values.dtype == object and _holds_only_text(values):
         values = values.astype("str")
     if isinstance(values.dtype, pd.StringDtype):
-        codes, levels = pd.factorize(values)  # a text of its own for each row takes 60 bytes
-        texts = np.array([*(level if level.strip() else None for level in levels), None], object)
-        texts = texts[codes]
-    elif values.dtype == object:
-        texts = np.array([None, *map(_text, values)], dtype=object)[1:]
-        texts[is_missing(values).to_numpy()] = None
-    else:  # few distinct levels, as a rule: write each of them once
-        codes, levels = pd.factorize(values)
-        texts = np.array([*map(_text, levels), None], dtype=object)[codes]
+        return each_level_once(values, lambda levels: [w if w.strip() else None for w in levels])
+    if values.dtype != object:
+        return each_level_once(values, lambda levels: map(_text, levels))
+    texts = np.array([None, *map(_text, values)], dtype=object)[1:]
+    texts[is_missing(values).to_numpy()] = None
     return pd.Series(texts, index=values.index, name=values.name, dtype=object)
+
+
+def each_level_once(values: pd.Series, of: Callable[[Any], Iterable[Any]]) -> pd.Series:
+    """Return what ``of`` makes of the distinct values, as objects at their rows; missing: None.
+
+    Rows of one value share one object: a text of its own for each row takes 60 bytes.
+    """
+    codes, levels = pd.factorize(values)
+    made = np.array([*of(levels), None], dtype=object)[codes]
+    return pd.Series(made, index=values.index, name=values.name, dtype=object)
 
 
 def as_timestamp(values: pd.Series, date_format: str | None = None) -> pd.Series:

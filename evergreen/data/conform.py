@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evergreen.data.casting import as_boolean, as_number, as_text, cast
+from evergreen.data.casting import as_boolean, as_number, as_text, cast, each_level_once
 from evergreen.data.contract import Column, Contract
 from evergreen.errors import InputError
 
@@ -113,9 +113,7 @@ def _conformed(frame: pd.DataFrame, column: Column, contract: Contract) -> pd.Se
 def as_label(values: pd.Series, contract: Contract) -> pd.Series:
     """Read classes: an object column of the contract's labels, None where none fits."""
     if values.dtype != object:  # each distinct value once
-        codes, levels = pd.factorize(values)
-        found = np.array([*_labels_of(pd.Series(levels), contract), None], dtype=object)[codes]
-        return pd.Series(found, index=values.index, name=values.name, dtype=object)
+        return each_level_once(values, lambda levels: _labels_of(pd.Series(levels), contract))
     return _labels_of(values, contract)
 
 
@@ -129,9 +127,7 @@ def _labels_of(values: pd.Series, contract: Contract) -> pd.Series:
         keys, by_key = as_number(values), {float(label): label for label in labels}
     else:
         keys, by_key = as_text(values), {label: label for label in labels}
-    codes, levels = pd.factorize(keys)
-    found = np.array([*(by_key.get(level) for level in levels), None], dtype=object)[codes]
-    return pd.Series(found, index=values.index, name=values.name, dtype=object)
+    return each_level_once(keys, lambda levels: map(by_key.get, levels))
 
 
 def _label_dtype(contract: Contract) -> Any:

@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evergreen.data.casting import each_level_once
 from evergreen.data.engine import IN_MEMORY, Engine
 from evergreen.data.fingerprint import fingerprint
 from evergreen.errors import InputError, UnreachableError
@@ -256,18 +257,15 @@ def _as_frame(
         integer_object_nulls=True, split_blocks=True, self_destruct=True
     )
     for name in frame.columns.intersection(pd.Index(lost)):
-        frame[name] = (
-            _as_objects(frame[name]) if lost[name] == "object" else (frame[name].astype(lost[name]))
-        )
+        values, dtype = frame[name], lost[name]
+        frame[name] = _as_objects(values) if dtype == "object" else values.astype(dtype)
     return frame
 
 
 def _as_objects(values: pd.Series[Any]) -> pd.Series[Any]:
     """Return values as Python objects, None where missing; equal texts are one object."""
     if isinstance(values.dtype, pd.StringDtype):
-        codes, levels = pd.factorize(values)
-        objects = np.array([*levels, None], dtype=object)[codes]
-        return pd.Series(objects, index=values.index, name=values.name, dtype=object)
+        return each_level_once(values, lambda levels: levels)
     values = values.astype(object)
     return values.where(values.notna(), None)
 

@@ -38,9 +38,9 @@ def sales(rows: int = ROWS) -> pd.DataFrame:
     )
 
 
-def prepared(table, target, folder, other=EXTERNAL):
-    """Return a use case, its contract, and the same rows for the memory and another engine."""
-    use_case = UseCase.model_validate(
+def tried(target: str, features: dict | None = None, **data: str) -> UseCase:
+    """Return a use case that predicts a target of `sales`; ``data`` is more of that section."""
+    return UseCase.model_validate(
         {
             "name": "tried",
             "task": "regression" if target == "price" else "classification",
@@ -48,10 +48,16 @@ def prepared(table, target, folder, other=EXTERNAL):
                 "source": "x.csv",
                 "target": target,
                 "ignore": [name for name in TARGETS if name != target],
+                **data,
             },
-            "features": {"derive": {"ratio": "a / b"}},
+            "features": features or {},
         }
     )
+
+
+def prepared(table, target, folder, other=EXTERNAL):
+    """Return a use case, its contract, and the same rows for the memory and another engine."""
+    use_case = tried(target, features={"derive": {"ratio": "a / b"}})
     contract = infer_contract(table, use_case)
     frame = conform(table, contract)
     sides = [

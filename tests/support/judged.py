@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evergreen.config import EvaluationConfig, UseCase
+from evergreen.config import EvaluationConfig
 from evergreen.data.conform import conform
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
@@ -16,7 +16,7 @@ from evergreen.data.infer import infer_contract
 from evergreen.training.evaluation import evaluate
 from evergreen.training.explanation import explain
 from evergreen.training.judged_rows import Arm, JudgedRows
-from tests.support.engines import EXTERNAL, TARGETS, chosen, fitted, sales
+from tests.support.engines import EXTERNAL, chosen, fitted, sales, tried
 
 CONFIG = EvaluationConfig(slices=("colour", "a", "day"), bootstrap=100, importance_rows=60)
 METRIC = {"truth": "roc_auc", "kind": "log_loss", "price": "rmse"}
@@ -28,18 +28,7 @@ def judged(
     """Return a contract, a holdout in several row groups, and the models that are judged on it."""
     table = sales(rows)
     table["shop"] = np.where(np.arange(rows) % 5 == 0, None, np.arange(rows) // 7)
-    use_case = UseCase.model_validate(
-        {
-            "name": "tried",
-            "task": "regression" if target == "price" else "classification",
-            "data": {
-                "source": "x.csv",
-                "target": target,
-                "group": "shop",
-                "ignore": [name for name in TARGETS if name != target],
-            },
-        }
-    )
+    use_case = tried(target, group="shop")
     contract = infer_contract(table, use_case)
     frame = conform(table, contract)
     train = Dataset.write(frame, folder / "train.parquet", "rows")

@@ -22,24 +22,12 @@ from evergreen.data.infer import infer_contract
 from evergreen.data.quality import check_table_by_columns
 from evergreen.errors import InputError
 from evergreen.paths import Home
-from tests.support.dask_cluster import dask_cluster
 from tests.support.dask_pieces import fall_in_a_worker, fall_once_on
 from tests.support.engines import sales
 
 pytestmark = pytest.mark.timeout(300)
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 DASK = Engine(name="dask", reason="the test says so")
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    with dask_cluster(tmp_path_factory.mktemp("dask"), "one", "two", nanny=True) as running:
-        yield running
-
-
-@pytest.fixture
-def config(cluster):
-    return DaskConfig(scheduler=cluster.address)
 
 
 @pytest.fixture

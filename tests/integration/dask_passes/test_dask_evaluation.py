@@ -13,7 +13,6 @@ from evergreen.data.engine import Engine
 from evergreen.errors import UnreachableError
 from evergreen.paths import Home
 from evergreen.training.judged_rows import judge_by_groups, rows_to_judge
-from tests.support.dask_cluster import dask_cluster
 from tests.support.dask_pieces import FallingOnce
 from tests.support.engines import EXTERNAL, TARGETS
 from tests.support.judged import CONFIG, judged, results
@@ -25,17 +24,6 @@ DASK = Engine(name="dask", reason="the test says so")
 @pytest.fixture(autouse=True)
 def several_row_groups(monkeypatch):
     monkeypatch.setattr(datasets, "ROW_GROUP", 700)
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    with dask_cluster(tmp_path_factory.mktemp("dask"), "one", "two", nanny=True) as running:
-        yield running
-
-
-@pytest.fixture
-def config(cluster):
-    return DaskConfig(scheduler=cluster.address)
 
 
 def as_external(holdout, contract, arms, folder):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from distributed import Client
 
-from evergreen.dask.settings import DaskConfig
 from evergreen.dask.tables import passes_of
 from evergreen.data import dataset as datasets
 from evergreen.data.engine import Engine
@@ -13,7 +12,6 @@ from evergreen.monitoring.profile import make_profile
 from evergreen.monitoring.profile_by_groups import profile_by_groups
 from evergreen.paths import Home
 from evergreen.training.predictions import predict
-from tests.support.dask_cluster import dask_cluster
 from tests.support.dask_pieces import FallingOnce
 from tests.support.engines import chosen, fitted, prepared, sales
 from tests.support.profiles import assert_same_profile
@@ -25,17 +23,6 @@ DASK = Engine(name="dask", reason="the test says so")
 @pytest.fixture(autouse=True)
 def several_row_groups(monkeypatch):
     monkeypatch.setattr(datasets, "ROW_GROUP", 701)
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    with dask_cluster(tmp_path_factory.mktemp("dask"), "one", "two", nanny=True) as running:
-        yield running
-
-
-@pytest.fixture
-def config(cluster):
-    return DaskConfig(scheduler=cluster.address)
 
 
 @pytest.fixture
