@@ -64,9 +64,15 @@ def test_workers_find_what_one_machine_finds(cluster, alone, tmp_path):
     assert not list(Home.locate().scratch.iterdir())
 
 
-def test_a_killed_workers_candidate_goes_on_elsewhere(alone, tmp_path, caplog):
+def test_a_killed_workers_candidate_goes_on_elsewhere(tmp_path, caplog):
     (tmp_path / "dask").mkdir()
-    with dask_cluster(tmp_path / "dask", "one", "two", nanny=False) as cluster:
+    # Many trials: its worker is to be killed long before the last.
+    forest = {**FOREST, "search": {"max_depth": [*range(1, 41)]}}
+    training = {"trials": 40, "candidates": {"random_forest": forest, "decision_tree": {}}}
+    with (
+        dask_cluster(tmp_path / "dask", "one", "two", nanny=False) as cluster,
+        Client(cluster.address, set_as_default=False) as client,
+    ):
         killed = threading.Event()
 
         def kill_the_forests_worker(progress):
@@ -76,15 +82,13 @@ def test_a_killed_workers_candidate_goes_on_elsewhere(alone, tmp_path, caplog):
                 and not killed.is_set()
             ):
                 killed.set()
-                with Client(cluster.address, set_as_default=False) as client:
-                    held = client.processing()
-                    at = next(
-                        worker
-                        for worker, tasks in held.items()
-                        if any(str(task).startswith("search-random_forest") for task in tasks)
-                    )
-                    pid = client.run(os.getpid, workers=[at])[at]
-                os.kill(pid, signal.SIGKILL)
+                held = client.processing()
+                at = next(
+                    worker
+                    for worker, tasks in held.items()
+                    if any(str(task).startswith("search-random_forest") for task in tasks)
+                )
+                os.kill(client.run(os.getpid, workers=[at])[at], signal.SIGKILL)
 
         with caplog.at_level(logging.WARNING, logger="evergreen"):
             found = searched(
@@ -92,9 +96,10 @@ def test_a_killed_workers_candidate_goes_on_elsewhere(alone, tmp_path, caplog):
                 kill_the_forests_worker,
                 spread="dask",
                 dask={"scheduler": cluster.address},
+                **training,
             )
     assert killed.is_set()
-    assert comparable(found) == comparable(alone)
+    assert comparable(found) == comparable(searched(tmp_path / "alone", jobs=1, **training))
     (warning,) = [e.getMessage() for e in caplog.records if e.name == search_on_dask.__name__]
     assert "was lost while it searched random_forest" in warning
     forest = next(each for each in found.candidates if each.name == "random_forest")
