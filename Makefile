@@ -115,8 +115,8 @@ manifests: $(VENV)/.installed ## Write the Prometheus operator's rule from deplo
 
 COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
-# Its image is of Linux and Python 3.11, and nothing of it is newer than seldon-core takes.
-COMPILE_FOR_SELDON := pip compile --quiet --python-platform linux --python-version 3.11 --generate-hashes --no-header
+# Images of Linux and Python 3.11; nothing of Seldon's is newer than seldon-core takes.
+COMPILE_FOR_LINUX := pip compile --quiet --python-platform linux --python-version 3.11 --generate-hashes --no-header
 
 .PHONY: lock
 lock: $(UV) ## Compile the lock files from requirements/*.in (ARGS=--upgrade for newer versions)
@@ -125,7 +125,8 @@ lock: $(UV) ## Compile the lock files from requirements/*.in (ARGS=--upgrade for
 	@$(UV) $(COMPILE) requirements/core.in requirements/kubernetes.in requirements/dev.in -o requirements/dev.txt $(ARGS)
 	@$(UV) $(COMPILE) requirements/serve.in -o requirements/serve.txt
 	@$(UV) $(COMPILE) requirements/serve-native.in -o requirements/serve-native.txt
-	@$(UV) $(COMPILE_FOR_SELDON) deploy/seldon/requirements.in -o deploy/seldon/requirements.txt $(ARGS)
+	@$(UV) $(COMPILE_FOR_LINUX) requirements/dask-operator.in -o requirements/dask-operator.txt $(ARGS)
+	@$(UV) $(COMPILE_FOR_LINUX) deploy/seldon/requirements.in -o deploy/seldon/requirements.txt $(ARGS)
 
 CONTAINERS ?= podman
 COMPOSE    ?= podman-compose

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evergreen.config import UseCase
+from evergreen.dask.own_cluster import kept_clusters
 from evergreen.errors import ExitCode
 from evergreen.outcome import CandidateSummary, TrainingOutcome
 from evergreen.paths import Home
@@ -54,7 +55,7 @@ def execute(
     from steps.announcements import listening
 
     watched = telling(use_case, "pipeline_failed", "The training", refusals=False)
-    with alone(use_case), listening(view.show), watched:
+    with alone(use_case), listening(view.show), watched, kept_clusters():
         session.mend_stale_runs(use_case)
         configured = session.configured(pipeline_called("train"), use_case, options, run_name)
         run = carry_out(configured, run_name, view, use_case, reproduction(options))

@@ -1,13 +1,8 @@
-"""A client of a Dask cluster: one of this machine's own while it is needed, or one that runs.
-
-A cluster of one's own speaks TLS with keys made for it alone: whoever reaches a scheduler can run
-code on it.
-"""
+"""A client of a Dask cluster: one of this machine's own, or one that runs."""
 
 from __future__ import annotations
 
 import concurrent.futures
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,11 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from evergreen.dask.fitness import require_fitting
+from evergreen.dask.own_cluster import own_cluster
 from evergreen.dask.settings import DaskConfig
-from evergreen.data.size import memory_limit
 from evergreen.errors import InputError, UnreachableError
-from evergreen.paths import Home
-from evergreen.resources import memory_in_bytes
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -31,25 +24,13 @@ CONNECT_SECONDS: Final = 15  # for a scheduler to answer
 START_SECONDS: Final = 120  # for workers to be there
 FREE_SECONDS: Final = 10  # for workers to end what is no longer wanted
 
-_OWN: Final = {
-    # What a lost worker did is not tried on the others: whoever asked for it begins anew.
-    "distributed.scheduler.allowed-failures": 0,
-    # XGBoost needs its rows in memory: where they do not fit, a worker is to be ended and told of,
-    # not to wait forever with its task.
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    # Nobody looks at its pages.
-    "distributed.scheduler.http.routes": [],
-    "distributed.worker.http.routes": [],
-}
-
 
 @contextmanager
 def connected(config: DaskConfig, section: str = "training.dask") -> Iterator[Client]:
     """Yield a client of the cluster, with at least one worker; the workers suit this process.
 
-    A cluster that was started for it ends with the block. ``section`` is where the use case names
+    A cluster that was started for it ends with the block, or with that of
+    `evergreen.dask.own_cluster.kept_clusters`. ``section`` is where the use case names
     the cluster.
 
     Raises
@@ -62,7 +43,7 @@ def connected(config: DaskConfig, section: str = "training.dask") -> Iterator[Cl
     """
     with ExitStack() as stack:
         if config.scheduler is None:
-            client = stack.enter_context(_own_cluster(config, section))
+            client = stack.enter_context(own_cluster(config, section))
         else:
             client = stack.enter_context(_client_of(config.scheduler, section))
         _await_workers(client, config, section)
@@ -165,42 +146,6 @@ def free_workers(client: Client, workers: Iterable[str], task: str) -> list[str]
     if watched:
         client.restart_workers(watched, timeout=START_SECONDS, raise_for_error=False)
     return [worker for worker in held if worker not in watched]
-
-
-@contextmanager
-def _own_cluster(config: DaskConfig, section: str) -> Iterator[Client]:
-    import dask
-    import joblib
-    from distributed import LocalCluster
-
-    from evergreen.dask.client import TidyClient
-
-    workers = config.workers or 1
-    memory = memory_limit() // workers
-    if config.memory is not None:
-        memory = int(memory_in_bytes(config.memory))
-    with ExitStack() as stack:
-        try:
-            scratch = Home.locate().scratch
-            scratch.mkdir(parents=True, exist_ok=True)
-            folder = stack.enter_context(tempfile.TemporaryDirectory(dir=scratch, prefix="dask-"))
-            stack.enter_context(dask.config.set(_OWN))
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=max(1, joblib.cpu_count() // workers),
-                memory_limit=memory,
-                host="127.0.0.1",
-                security=True,
-                dashboard_address="127.0.0.1:0",
-                local_directory=folder,
-            )
-            client = stack.enter_context(TidyClient(stack.enter_context(cluster)))
-        except (OSError, RuntimeError) as error:
-            raise UnreachableError(
-                f"Dask workers cannot be started on this machine: {error}; "
-                f"lower {section}.workers, or free memory and processes"
-            ) from error
-        yield client
 
 
 @contextmanager

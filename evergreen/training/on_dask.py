@@ -133,23 +133,24 @@ def _persistently(recipe: Recipe, learner: Learner, config: DaskConfig) -> Any:
     """Train, anew with the workers that are left where some were lost."""
     stuck: list[str] = []
     for attempt in range(1, ATTEMPTS + 1):
-        with connected(config) as client:
-            workers = [worker for worker in workers_of(client) if worker not in stuck]
-            if not workers:
-                raise UnreachableError(
-                    f"On {config.title}, {', '.join(stuck)} still wait for a worker that was "
-                    "lost. Start them anew; with a nanny, the run would have done so"
-                )
-            train = partial(_train, client, workers, recipe, learner)
-            try:
-                return _watched(client, workers, train)
-            except WorkersLostError as error:
-                lost = error
-                if config.scheduler is not None:
-                    stuck += free_workers(client, set(workers) - set(error.workers), learner.part)
-            except WorkersPausedError as error:
-                free_workers(client, set(workers) - set(error.workers), learner.part)
-                raise
+        try:
+            with connected(config) as client:
+                workers = [worker for worker in workers_of(client) if worker not in stuck]
+                if not workers:
+                    raise UnreachableError(
+                        f"On {config.title}, {', '.join(stuck)} still wait for a worker that was "
+                        "lost. Start them anew; with a nanny, the run would have done so"
+                    )
+                train = partial(_train, client, workers, recipe, learner)
+                try:
+                    return _watched(client, workers, train)
+                except (WorkersLostError, WorkersPausedError) as error:
+                    if config.scheduler is not None:
+                        left = set(workers) - set(error.workers)
+                        stuck += free_workers(client, left, learner.part)
+                    raise  # a cluster of the run's own ends with it
+        except WorkersLostError as error:
+            lost = error
         told = f"{len(lost.workers)} of {len(workers)} Dask workers, {lost}"
         logger.warning("Attempt %d of %d to learn on Dask lost %s", attempt, ATTEMPTS, told)
     raise UnreachableError(

@@ -1,4 +1,4 @@
-"""deploy/kubernetes/dask/plain beside the runs' pods, as docs/scale.md sets it up."""
+"""deploy/kubernetes/dask beside the runs' pods, with its operator and without it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,10 @@ from evergreen.paths import DATABASE_VARIABLE
 from tests.kubernetes.conftest import NAMESPACE, ZENML, ClusterHome, kubectl
 from tests.support.command_line import ROOT
 from tests.support.dask_manifests import write_certificates
+from tests.support.dask_operator import NAMESPACE as OPERATOR
+from tests.support.dask_operator import running_operator
 from tests.support.manifests import rendered
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(3600), pytest.mark.long]
 
@@ -39,19 +43,51 @@ def alone(cluster_home) -> dict:
 
 
 @pytest.fixture(scope="module")
-def workers(alone, servers, tmp_path_factory) -> Iterator[None]:
-    """Start a scheduler and two workers, on a volume of this machine."""
+def image(alone) -> str:
+    """Return the image of the runs."""
     run = ("-l", f"run_name={alone['zenml_run']}")
     images = "jsonpath={.items[0].spec.containers[0].image}"
-    image = kubectl("-n", NAMESPACE, "get", "pods", *run, "-o", images)
-    secrets_of_dask(servers, tmp_path_factory.mktemp("tls"))
-    volume = volume_here(tmp_path_factory.mktemp("state"))
-    ours = [volume, *(fitting(one, image) for one in rendered("dask/plain"))]
-    kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all(ours))
-    for name in ("dask-scheduler", "dask-worker"):
-        kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{name}", "--timeout=600s")
+    return kubectl("-n", NAMESPACE, "get", "pods", *run, "-o", images)
+
+
+@pytest.fixture(scope="module")
+def volume(servers, tmp_path_factory) -> Iterator[None]:
+    """Give the claim a folder of this machine, as the test cluster provides no volumes."""
+    resource = json.dumps(volume_here(tmp_path_factory.mktemp("state")))
+    delete = ("delete", "--ignore-not-found", "--filename", "-")
+    kubectl(*delete, stdin=resource)  # an earlier run's: it belongs to no namespace
+    kubectl("apply", "--filename", "-", stdin=resource)
     yield
-    kubectl("delete", "--wait=false", "--filename", "-", stdin=yaml.safe_dump_all(ours))
+    kubectl(*delete, "--wait=false", stdin=resource)
+
+
+@pytest.fixture(scope="module", params=["plain", "operator"])
+def workers(request, image, volume, servers, tmp_path_factory) -> Iterator[str]:
+    """Start a scheduler and two workers; yield by what."""
+    secrets_of_dask(servers, tmp_path_factory.mktemp("tls"))
+    folder = "dask/plain" if request.param == "plain" else "dask"
+    ours = [fitting(one, image) for one in rendered(folder)]
+    # Ended runs hold the claim; both ways share it. All else has the same names in both.
+    passing = [one for one in ours if one["kind"] != "PersistentVolumeClaim"]
+    delete = ("delete", "--timeout=180s", "--filename", "-")
+    with ExitStack() as stack:
+        if request.param == "operator":
+            of_operator = tmp_path_factory.mktemp("operator")
+            stack.enter_context(running_operator(of_operator, image, kubectl))
+        kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all(ours))
+        stack.callback(wait_until, lambda: not deployments(), seconds=180)
+        stack.callback(kubectl, *delete, stdin=yaml.safe_dump_all(passing))
+        expected = 2 if request.param == "plain" else 3  # the operator's workers have one each
+        wait_until(lambda: len(deployments()) == expected, seconds=120)
+        for name in deployments():
+            kubectl("-n", NAMESPACE, "rollout", "status", name, "--timeout=600s")
+        yield request.param
+
+
+def deployments() -> list[str]:
+    """Return the Deployments of the scheduler and the workers that there are."""
+    of_cluster = ("-l", "dask.org/cluster-name=evergreen", "-o", "name")
+    return kubectl("-n", NAMESPACE, "get", "deployments", *of_cluster).split()
 
 
 @pytest.fixture(scope="module")
@@ -120,14 +156,18 @@ def fitting(resource: dict, image: str) -> dict:
     """Return it in the test's namespace, with the run's image, and as small as the machine."""
     text = json.dumps(resource).replace("evergreen-runs", NAMESPACE)
     ours: dict = json.loads(text)
-    if ours["kind"] == "Deployment":
-        (container,) = ours["spec"]["template"]["spec"]["containers"]
+    pods = {
+        "Deployment": lambda spec: [spec["template"]["spec"]],
+        "DaskCluster": lambda spec: [spec["scheduler"]["spec"], spec["worker"]["spec"]],
+    }.get(ours["kind"], lambda spec: [])
+    for pod in pods(ours.get("spec", {})):
+        (container,) = pod["containers"]
         container.update(image=image, resources=SMALL)
     return ours
 
 
-def test_the_workers_fit_the_same_model(alone, home):
-    words = ("--pipeline", "train", "--set", "name=wine_on_dask", "--json", *XGBOOST)
+def test_the_workers_fit_the_same_model(alone, workers, home):
+    words = ("--pipeline", "train", "--set", f"name=wine_on_dask_{workers}", "--json", *XGBOOST)
     there = json.loads(home.run(*words, *ON_DASK, timeout=1800).check(0).out)
     for name, interval in alone["metrics"].items():
         estimate = there["metrics"][name]["estimate"]
@@ -138,3 +178,14 @@ def test_the_workers_fit_the_same_model(alone, home):
 def test_a_pod_without_the_certificate_is_refused(workers, cluster_home):
     words = ("--pipeline", "train", "--set", "name=wine_outside", *XGBOOST, *ON_DASK)
     cluster_home.run(*words, timeout=1800).check(2, "no certificates")
+
+
+def test_the_operator_ends_a_worker_that_is_not_wanted(workers):
+    if workers == "plain":
+        pytest.skip("a Deployment's own controller does that")
+    group = "daskworkergroup/evergreen-default"
+    kubectl("-n", NAMESPACE, "scale", group, "--replicas=1")
+    wait_until(lambda: len(deployments()) == 2, seconds=180)
+    said = kubectl("-n", OPERATOR, "logs", "deployment/operator")
+    assert "Retired workers" in said  # the scheduler was asked which one, over HTTP
+    assert "falling back to LIFO" not in said

@@ -1,0 +1,147 @@
+"""A Dask cluster that this machine starts, and ends again.
+
+It speaks TLS with keys made for it alone: whoever reaches a scheduler can run code on it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+from evergreen.dask.settings import DaskConfig
+from evergreen.data.size import memory_limit
+from evergreen.errors import UnreachableError
+from evergreen.paths import Home
+from evergreen.resources import memory_in_bytes
+
+if TYPE_CHECKING:
+    from distributed import Client, LocalCluster
+
+_OWN: Final = {
+    # What a lost worker did is not tried on the others: whoever asked for it begins anew.
+    "distributed.scheduler.allowed-failures": 0,
+    # XGBoost needs its rows in memory: where they do not fit, a worker is to be ended and told of,
+    # not to wait forever with its task.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    # Nobody looks at its pages.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
+
+
+class _Kept:
+    """The clusters of a block of `kept_clusters`."""
+
+    def __init__(self) -> None:
+        self._running: dict[DaskConfig, tuple[LocalCluster, ExitStack]] = {}
+
+    def take(self, config: DaskConfig, section: str) -> LocalCluster:
+        if config not in self._running:
+            with ExitStack() as stack:
+                cluster = stack.enter_context(_started(config, section))
+                self._running[config] = cluster, stack.pop_all()
+        return self._running[config][0]
+
+    def end(self, config: DaskConfig) -> None:
+        if config in self._running:
+            self._running.pop(config)[1].close()
+
+    def end_all(self) -> None:
+        with ExitStack() as stack:
+            for config in self._running:
+                stack.callback(self.end, config)
+
+
+_kept: ContextVar[_Kept | None] = ContextVar("kept_clusters", default=None)
+
+
+@contextmanager
+def kept_clusters() -> Iterator[None]:
+    """Let a cluster that is started in the block serve all who ask for it, until the block ends.
+
+    Otherwise each of them starts its own, which takes seconds.
+    """
+    kept = _Kept()
+    token = _kept.set(kept)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+        kept.end_all()
+
+
+@contextmanager
+def own_cluster(config: DaskConfig, section: str) -> Iterator[Client]:
+    """Yield a client of a cluster of one's own, which ends with the block where nobody keeps it.
+
+    Where the block fails, it ends as well: its workers may still be at what has failed.
+
+    Raises
+    ------
+    UnreachableError
+        If processes cannot be started, or the kept cluster is gone.
+    """
+    kept = _kept.get()
+    with ExitStack() as stack:
+        if kept is None:
+            cluster = stack.enter_context(_started(config, section))
+        else:
+            cluster = kept.take(config, section)
+            stack.push(lambda kind, *_: kept.end(config) if kind else None)
+        yield stack.enter_context(_client_of(cluster, section))
+
+
+@contextmanager
+def _client_of(cluster: LocalCluster, section: str) -> Iterator[Client]:
+    from evergreen.dask.client import TidyClient
+
+    with ExitStack() as stack:
+        try:
+            client = stack.enter_context(TidyClient(cluster))
+        except (OSError, RuntimeError) as error:
+            raise _not_started(error, section) from error
+        yield client
+
+
+@contextmanager
+def _started(config: DaskConfig, section: str) -> Iterator[LocalCluster]:
+    import dask
+    import joblib
+    from distributed import LocalCluster
+
+    workers = config.workers or 1
+    memory = memory_limit() // workers
+    if config.memory is not None:
+        memory = int(memory_in_bytes(config.memory))
+    with ExitStack() as stack:
+        try:
+            scratch = Home.locate().scratch
+            scratch.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(tempfile.TemporaryDirectory(dir=scratch, prefix="dask-"))
+            stack.enter_context(dask.config.set(_OWN))
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=max(1, joblib.cpu_count() // workers),
+                    memory_limit=memory,
+                    host="127.0.0.1",
+                    security=True,
+                    dashboard_address="127.0.0.1:0",
+                    local_directory=folder,
+                )
+            )
+        except (OSError, RuntimeError) as error:
+            raise _not_started(error, section) from error
+        yield cluster
+
+
+def _not_started(error: Exception, section: str) -> UnreachableError:
+    return UnreachableError(
+        f"Dask workers cannot be started on this machine: {error}; "
+        f"lower {section}.workers, or free memory and processes"
+    )
