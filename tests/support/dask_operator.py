@@ -51,7 +51,14 @@ def _resources(libraries: Path, image: str) -> list[dict]:
     container = {
         "name": "operator",
         "image": image,
-        "command": ["python", "-m", "kopf", "run", "--module", "dask_kubernetes.operator"],
+        "command": [
+            "python",
+            "-m",
+            "kopf",
+            "run",
+            "--module",
+            "dask_kubernetes.operator.controller",
+        ],
         "args": ["--all-namespaces", "--liveness=http://0.0.0.0:8080/healthz"],
         # Before the image's own libraries, of which some have other versions.
         "env": [{"name": "PYTHONPATH", "value": "/opt/operator"}],
