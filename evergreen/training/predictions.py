@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -232,7 +232,7 @@ def arms_to_frame(arms: Mapping[str, Predictions]) -> pd.DataFrame:
 
     Columns: ``actual``, ``group`` where there are groups, and per arm ``ARM.predicted`` and, with
     probabilities, one
-    ``ARM.probability.LABEL`` per label. Labels are written as text.
+    ``ARM.probability.LABEL`` per label. Labels are written as categories, of text.
 
     Raises
     ------
@@ -242,9 +242,12 @@ def arms_to_frame(arms: Mapping[str, Predictions]) -> pd.DataFrame:
     import pandas as pd
 
     columns: dict[str, Any] = {}
+    first: Predictions | None = None
     for arm, predictions in arms.items():
-        actual = _written(predictions.actual, predictions.labels)
-        if not np.array_equal(columns.setdefault("actual", actual), actual):
+        if first is None:
+            first = predictions
+            columns["actual"] = _written(first.actual, first.labels)
+        elif not np.array_equal(first.actual, predictions.actual):
             raise ValueError(f"arm {arm!r} has other actual values than the arms before it")
         if predictions.groups is not None:
             columns["group"] = predictions.groups
@@ -310,23 +313,25 @@ def _reordered(given: FloatArray, classes: npt.NDArray[Any], labels: Sequence[La
     return probabilities
 
 
-def _written(values: npt.NDArray[Any], labels: Sequence[Label] | None) -> npt.NDArray[Any]:
+def _written(
+    values: npt.NDArray[Any], labels: Sequence[Label] | None
+) -> FloatArray | pd.Categorical:
+    import pandas as pd
+
     if labels is None:
         return values.astype(np.float64)
-    return _each_level_once(values, str)
+    codes, levels = pd.factorize(values)
+    places, texts = pd.factorize(np.array([str(level) for level in levels.tolist()], dtype=object))
+    return pd.Categorical.from_codes(np.append(places, -1)[codes], pd.Index(texts))
 
 
 def _read(column: pd.Series[Any], labels: Sequence[Label] | None) -> npt.NDArray[Any]:
+    import pandas as pd
+
     if labels is None:
         return column.to_numpy(np.float64)
     by_text = {str(label): label for label in labels}
-    return _each_level_once(column.to_numpy(object), lambda text: by_text.get(text, text))
-
-
-def _each_level_once(values: npt.NDArray[Any], of: Callable[[Any], Any]) -> npt.NDArray[Any]:
-    import pandas as pd
-
-    from evergreen.data.casting import each_level_once
-
-    texts = each_level_once(pd.Series(values), lambda levels: map(of, levels.tolist()))
-    return texts.to_numpy(object)
+    codes, texts = pd.factorize(column)
+    values = np.empty(len(texts) + 1, dtype=object)
+    values[:-1] = [by_text.get(text, text) for text in texts.tolist()]
+    return values[codes]

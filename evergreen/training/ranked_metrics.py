@@ -36,7 +36,7 @@ def pr_auc(predictions: Predictions) -> Statistic:
 def median_absolute_error(predictions: Predictions) -> Statistic:
     """Median absolute error, in units of the target."""
     errors = np.abs(predictions.actual - predictions.predicted)
-    order = np.argsort(errors, kind="stable")
+    order = np.argsort(errors)
     ascending = errors[order]
 
     def statistic(weights: FloatArray) -> FloatArray:
@@ -67,7 +67,7 @@ class _Ranking:
 
     @classmethod
     def of(cls, scores: FloatArray, happened: npt.NDArray[np.bool_]) -> _Ranking:
-        order = np.argsort(-scores, kind="stable")
+        order = np.argsort(-scores)
         starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
         return cls(order, starts, happened[order])
 
