@@ -258,7 +258,9 @@ class EvaluationConfig(Value):
 
     slices: tuple[str, ...] = Field((), description="Columns whose groups are measured apart.")
     slice_bins: int = Field(4, ge=2, description="Quantile bins of a numeric slice column.")
-    bootstrap: int = Field(1000, ge=100, description="Resamples behind every interval.")
+    bootstrap: int = Field(
+        1000, ge=100, description="Resamples behind every interval of at most 5,000 rows."
+    )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Of the two-sided intervals.")
     outcomes: tuple[Outcome, ...] = Field((), description="Gain of each outcome (classification).")
     error_cost: ErrorCost | None = Field(None, description="Cost of errors (regression).")

@@ -7,6 +7,7 @@ the step raised it, so that messages and exit codes are the same.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -50,6 +51,8 @@ def carry_out(
 
     from steps.kept_artifacts import keep_published
 
+    gc.freeze()  # what is imported stays; no collection need look through it
+    gc.enable()
     stack = Client().active_stack
     if runs_here(stack):
         keep_published()

@@ -36,7 +36,7 @@ TERMS: Mapping[str, str] = {
     "Cross-validation": "Each candidate is trained and scored once per fold, on training rows "
     "only; the holdout takes no part.",
     "Interval": "Where the figure would likely lie on other rows of the same kind, from "
-    "resampling the holdout (bootstrap).",
+    "resampling the holdout (bootstrap), or what that comes to for many rows.",
     "Permutation importance": "How much the metric suffers when one column is shuffled.",
     "SHAP": "How far a column moves single predictions away from the average one.",
 }

@@ -5,6 +5,11 @@ resample is a line of counts that says how often each row was drawn; metrics tak
 weights, so that all resamples are computed at once. Where rows belong to groups, whole groups are
 drawn (Davison & Hinkley 1997, Bootstrap Methods and their Application, section 3.8): rows of one
 group are no independent evidence.
+
+Of many rows none are drawn: the standard error that ever more resamples of them come to is
+computed from each row's influence on the metric (the infinitesimal jackknife: Efron 1982, The
+Jackknife, the Bootstrap and Other Resampling Plans, chapter 6), and the bounds follow from the
+normal distribution, to which a metric of so many rows is close.
 """
 
 from __future__ import annotations
@@ -14,18 +19,14 @@ from statistics import NormalDist
 
 import numpy as np
 
-from evergreen.training.metrics import Metric, score
+from evergreen.training.metrics import Metric, estimate
 from evergreen.training.predictions import FloatArray, IntArray, Predictions
 from evergreen.training.results import Interval
 from evergreen.training.weighted_metrics import Statistic, weighted_mean
 
 UNMEASURED = Interval(estimate=None, low=None, high=None)
 
-# Rows times resamples that are worth their seconds. Beyond, fewer resamples estimate the standard
-# error alone, for which some hundred do (Efron & Tibshirani 1993, section 6.4), and the bounds
-# follow from the normal distribution, to which a metric of so many rows is close.
-_WORK = 5_000_000
-_FEWEST = 100
+_RESAMPLED = 5_000  # rows; of more, resamples take seconds and say no more
 _CELLS = 200_000  # weights computed at once; more would not fit the processor's cache
 
 
@@ -44,14 +45,18 @@ def metric_intervals(
     perfect in every resample, for then the rows say nothing of how imperfect the model may be.
     Accuracy alone still gets bounds then, Wilson's (see `wilson`).
     """
-    estimates = {metric.name: score(metric, predictions) for metric in metrics}
-    measured = [metric for metric in metrics if estimates[metric.name] is not None]
-    statistics = [statistic for m in measured if (statistic := m.statistic(predictions))]
-    tail = (1 - confidence) / 2
-    draws = _draws(statistics, len(predictions), predictions.groups, resamples, seed)
-    intervals = dict.fromkeys(estimates, UNMEASURED)
-    for metric, values in zip(measured, draws, strict=True):
-        interval = _interval(estimates[metric.name], values, tail, resamples)
+    intervals = dict.fromkeys((metric.name for metric in metrics), UNMEASURED)
+    statistics = [(m, statistic) for m in metrics if (statistic := m.statistic(predictions))]
+    found = _intervals(
+        [statistic for _, statistic in statistics],
+        [estimate(statistic, len(predictions)) for _, statistic in statistics],
+        len(predictions),
+        predictions.groups,
+        tail=(1 - confidence) / 2,
+        resamples=resamples,
+        seed=seed,
+    )
+    for (metric, _), interval in zip(statistics, found, strict=True):
         intervals[metric.name] = _honest(metric, interval, predictions, confidence)
     return intervals
 
@@ -67,8 +72,16 @@ def mean_interval(
     """Return the mean of per-row values with two-sided bounds."""
     if len(values) == 0 or not np.isfinite(values).all():
         return UNMEASURED
-    (means,) = _draws([weighted_mean(values)], len(values), groups, resamples, seed)
-    return _interval(float(values.mean()), means, (1 - confidence) / 2, resamples)
+    (interval,) = _intervals(
+        [weighted_mean(values)],
+        [float(values.mean())],
+        len(values),
+        groups,
+        tail=(1 - confidence) / 2,
+        resamples=resamples,
+        seed=seed,
+    )
+    return interval
 
 
 def paired_gain(
@@ -96,15 +109,20 @@ def paired_gain(
         return UNMEASURED
     if not np.array_equal(challenger.actual, other.actual):
         raise ValueError("a paired comparison needs the same rows in the same order")
-    ours, theirs = score(metric, challenger), score(metric, other)
-    statistics = [s for arm in (challenger, other) if (s := metric.statistic(arm))]
-    if ours is None or theirs is None:
+    first, second = metric.statistic(challenger), metric.statistic(other)
+    if first is None or second is None:
         return UNMEASURED
-    first, second = _draws(statistics, len(challenger), challenger.groups, resamples, seed)
-    # Adding 0 makes the -0 of an error that stays the same a plain 0.
-    gain = metric.sign * _difference(np.array([ours]), np.array([theirs])) + 0.0
-    gains = metric.sign * _difference(first, second) + 0.0
-    return _interval(float(gain[0]), gains, 1 - confidence, resamples)
+    gain = _gain(metric, first, second)
+    (interval,) = _intervals(
+        [gain],
+        [estimate(gain, len(challenger))],
+        len(challenger),
+        challenger.groups,
+        tail=1 - confidence,
+        resamples=resamples,
+        seed=seed,
+    )
+    return interval
 
 
 def unpaired_gain(
@@ -121,15 +139,20 @@ def unpaired_gain(
     The two samples are independent and are resampled apart. Positive means better, for errors and
     losses too. ``low`` and ``high`` are two-sided bounds. Where one cannot be measured, nothing is.
     """
-    ours, theirs = score(metric, challenger), score(metric, other)
     first, second = metric.statistic(challenger), metric.statistic(other)
-    if ours is None or theirs is None or first is None or second is None:
+    if first is None or second is None:
         return UNMEASURED
+    ours, theirs = estimate(first, len(challenger)), estimate(second, len(other))
+    if ours is None or theirs is None:
+        return UNMEASURED
+    gain, tail = metric.sign * (ours - theirs), (1 - confidence) / 2
+    if max(len(challenger), len(other)) > _RESAMPLED:
+        errors = _standard_error(first, challenger.groups), _standard_error(second, other.groups)
+        return _normal(gain, float(np.hypot(*errors)), tail)
     (gains,) = _draws([first], len(challenger), challenger.groups, resamples, seed)
     (losses,) = _draws([second], len(other), other.groups, resamples, seed + 1)
-    drawn = min(len(gains), len(losses))  # of very many rows there are fewer
-    differences = metric.sign * (gains[:drawn] - losses[:drawn])
-    return _interval(metric.sign * (ours - theirs), differences, (1 - confidence) / 2, resamples)
+    drawn = min(len(gains), len(losses))  # none of too few rows
+    return _percentile(gain, metric.sign * (gains[:drawn] - losses[:drawn]), tail)
 
 
 def wilson(successes: float, rows: float, confidence: float) -> tuple[float, float]:
@@ -143,11 +166,70 @@ def wilson(successes: float, rows: float, confidence: float) -> tuple[float, flo
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
-def _difference(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Subtract; a difference within rounding is none, or it would count as a sure gain."""
-    rounding = 1e-9 * np.maximum(np.abs(first), np.abs(second))
-    difference = first - second
-    return np.where(np.abs(difference) <= rounding, 0.0, difference)
+def _gain(metric: Metric, first: Statistic, second: Statistic) -> Statistic:
+    """Return the difference as a statistic; one within rounding is none, or would be a sure gain.
+
+    Adding 0 makes the -0 of an error that stays the same a plain 0.
+    """
+
+    def gain(weights: FloatArray) -> FloatArray:
+        ours, theirs = first(weights), second(weights)
+        rounding = 1e-9 * np.maximum(np.abs(ours), np.abs(theirs))
+        difference = ours - theirs
+        return metric.sign * np.where(np.abs(difference) <= rounding, 0.0, difference) + 0.0
+
+    def influence() -> FloatArray:
+        difference = metric.sign * (first.influence() - second.influence())
+        rows = len(difference)
+        ones = np.ones((1, rows))
+        rounding = 1e-9 * float(np.maximum(np.abs(first(ones)), np.abs(second(ones)))[0])
+        if float(np.linalg.norm(difference)) / rows <= rounding:  # the standard error of lone rows
+            return np.zeros(rows)
+        return difference
+
+    return Statistic(gain, influence)
+
+
+def _intervals(
+    statistics: Sequence[Statistic],
+    estimates: Sequence[float | None],
+    rows: int,
+    groups: IntArray | None,
+    *,
+    tail: float,
+    resamples: int,
+    seed: int,
+) -> list[Interval]:
+    """Bound each estimate, cutting ``tail`` off each end; what has none is not measured."""
+    pairs = list(zip(statistics, estimates, strict=True))
+    if rows > _RESAMPLED:
+        return [
+            UNMEASURED if figure is None else _normal(figure, _standard_error(one, groups), tail)
+            for one, figure in pairs
+        ]
+    draws = _draws(statistics, rows, groups, resamples, seed)
+    return [
+        UNMEASURED if figure is None else _percentile(figure, values, tail)
+        for (_, figure), values in zip(pairs, draws, strict=True)
+    ]
+
+
+def _standard_error(statistic: Statistic, groups: IntArray | None) -> float:
+    """Return what the bootstrap's standard error comes to; NaN for fewer than two groups."""
+    influence = statistic.influence()
+    rows = len(influence)
+    if groups is not None:
+        codes, units = _units(groups)
+        if units < 2:
+            return float("nan")
+        influence = np.bincount(codes, weights=influence).astype(np.float64)
+    return float(np.linalg.norm(influence)) / rows
+
+
+def _units(groups: IntArray) -> tuple[IntArray, int]:
+    """Number the groups from 0 on, without gaps; return each row's, and how many there are."""
+    levels, codes = np.unique(groups, return_inverse=True)
+    return codes, len(levels)
 
 
 def _draws(
@@ -160,14 +242,12 @@ def _draws(
     """Compute every statistic on every resample: statistics×B. No columns: too few rows."""
     if not statistics or rows == 0:
         return np.empty((len(statistics), 0))
-    codes = None if groups is None else np.unique(groups, return_inverse=True)[1]
-    units = rows if codes is None else int(codes.max()) + 1
+    codes, units = (None, rows) if groups is None else _units(groups)
     if units < 2:
         return np.empty((len(statistics), 0))
-    number = min(resamples, max(_FEWEST, _WORK // rows))
     values = [
         [statistic(weights) for statistic in statistics]
-        for weights in _weights(rows, units, codes, number, seed)
+        for weights in _weights(rows, units, codes, resamples, seed)
     ]
     return np.concatenate(values, axis=1)
 
@@ -185,16 +265,21 @@ def _weights(
         yield (counts if codes is None else counts[:, codes]).astype(np.float64)
 
 
-def _interval(estimate: float | None, values: FloatArray, tail: float, resamples: int) -> Interval:
+def _percentile(figure: float, values: FloatArray, tail: float) -> Interval:
     """Cut the given share off each end of a bootstrap distribution."""
     defined = values[np.isfinite(values)]
-    if estimate is None or len(defined) == 0 or 2 * len(defined) < len(values):
-        return Interval(estimate=estimate, low=None, high=None)
-    if len(values) < resamples:
-        reach = NormalDist().inv_cdf(1 - tail) * float(defined.std(ddof=1))
-        return Interval(estimate=estimate, low=estimate - reach, high=estimate + reach)
+    if len(defined) == 0 or 2 * len(defined) < len(values):
+        return Interval(estimate=figure, low=None, high=None)
     low, high = np.quantile(defined, (tail, 1 - tail))
-    return Interval(estimate=estimate, low=float(low), high=float(high))
+    return Interval(estimate=figure, low=float(low), high=float(high))
+
+
+def _normal(figure: float, error: float, tail: float) -> Interval:
+    """Bound a figure by its standard error; not where that is not known."""
+    if not np.isfinite(error):
+        return Interval(estimate=figure, low=None, high=None)
+    reach = NormalDist().inv_cdf(1 - tail) * error
+    return Interval(estimate=figure, low=figure - reach, high=figure + reach)
 
 
 def _honest(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from evergreen.training.bootstrap import wilson
 from evergreen.training.predictions import FloatArray, IntArray, Predictions
@@ -20,13 +20,9 @@ def confusion(predictions: Predictions) -> tuple[tuple[int, ...], ...] | None:
     if predictions.labels is None or not predictions.complete or len(predictions) == 0:
         return None
     known = predictions.predicted_codes >= 0
-    if not known.any():
-        return tuple((0,) * len(predictions.labels) for _ in predictions.labels)
-    counts = confusion_matrix(
-        predictions.actual_codes[known],
-        predictions.predicted_codes[known],
-        labels=range(len(predictions.labels)),
-    )
+    labels = len(predictions.labels)
+    cells = predictions.actual_codes[known] * labels + predictions.predicted_codes[known]
+    counts = np.bincount(cells, minlength=labels * labels).reshape(labels, labels)
     return tuple(tuple(int(count) for count in line) for line in counts)
 
 

@@ -26,6 +26,7 @@ from evergreen.paths import Home
 from evergreen.promotion.serialization import load_model, save_model
 from evergreen.training.bounds import EVALUATION_ROWS, evaluated_on_dask, some_rows
 from evergreen.training.explanation import explained_rows
+from evergreen.training.parallel import threads_for
 from evergreen.training.predictions import Predictions, group_codes, joined, predict
 
 if TYPE_CHECKING:
@@ -77,8 +78,9 @@ def rows_to_judge(
         with passes_of(holdout, dask) as way:
             return judge_by_groups(holdout, contract, arms, config, seed, way)
     frame = some_rows(holdout, EVALUATION_ROWS, seed)
+    threads = threads_for(1, frame.size)
     said = {
-        name: predict(arm.model, frame, contract, model_contract=arm.contract)
+        name: predict(arm.model, frame, contract, model_contract=arm.contract, threads=threads)
         for name, arm in arms.items()
     }
     return JudgedRows(frame, said, frame)

@@ -16,6 +16,7 @@ import numpy as np
 
 from evergreen.config import Task
 from evergreen.errors import InputError
+from evergreen.training import ranked_metrics as ranked
 from evergreen.training import weighted_metrics as weighted
 from evergreen.training.predictions import Predictions
 from evergreen.training.weighted_metrics import Statistic
@@ -70,8 +71,8 @@ _ALL = (
     _classification("accuracy", "Accuracy", make=weighted.accuracy),
     _classification("balanced_accuracy", "Balanced accuracy", make=weighted.balanced_accuracy),
     _classification("f1", "F1", make=weighted.f1),
-    _classification("roc_auc", "ROC AUC", make=weighted.roc_auc, needs_probabilities=True),
-    _classification("pr_auc", "PR AUC", make=weighted.pr_auc, needs_probabilities=True),
+    _classification("roc_auc", "ROC AUC", make=ranked.roc_auc, needs_probabilities=True),
+    _classification("pr_auc", "PR AUC", make=ranked.pr_auc, needs_probabilities=True),
     _classification(
         "log_loss",
         "Log loss",
@@ -91,7 +92,7 @@ _ALL = (
     _error("mae", "MAE", make=weighted.mae),
     _error("rmse", "RMSE", make=weighted.rmse),
     _metric("r2", "R²", "regression", weighted.r2, within=(-math.inf, 1.0)),
-    _error("median_absolute_error", "Median absolute error", make=weighted.median_absolute_error),
+    _error("median_absolute_error", "Median absolute error", make=ranked.median_absolute_error),
 )
 
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
@@ -134,7 +135,10 @@ def metric_named(name: str, task: Task) -> Metric:
 def score(metric: Metric, predictions: Predictions) -> float | None:
     """Measure predictions; None where the metric is not defined on these rows."""
     statistic = metric.statistic(predictions)
-    if statistic is None:
-        return None
-    value = float(statistic(np.ones((1, len(predictions))))[0])
+    return None if statistic is None else estimate(statistic, len(predictions))
+
+
+def estimate(statistic: Statistic, rows: int) -> float | None:
+    """Return the figure of so many rows that weigh the same; None where it is not defined."""
+    value = float(statistic(np.ones((1, rows)))[0])
     return value if math.isfinite(value) else None

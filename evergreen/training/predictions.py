@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+_PART: Final = 100_000  # rows that a model gets at once; features of all would take much memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +103,12 @@ class Predictions:
 
 
 def predict(
-    model: Any, frame: pd.DataFrame, contract: Contract, *, model_contract: Contract | None = None
+    model: Any,
+    frame: pd.DataFrame,
+    contract: Contract,
+    *,
+    model_contract: Contract | None = None,
+    threads: int = 1,
 ) -> Predictions:
     """Let a fitted pipeline predict the rows of a conformed frame that holds the target.
 
@@ -120,7 +128,8 @@ def predict(
     else:
         inputs = model_frame(conform(frame, model_contract), model_contract)
     actual = target_values(frame, contract)
-    return predict_inputs(model, inputs, actual, contract, groups=group_codes(frame, contract))
+    groups = group_codes(frame, contract)
+    return predict_inputs(model, inputs, actual, contract, groups=groups, threads=threads)
 
 
 def predict_inputs(
@@ -130,25 +139,31 @@ def predict_inputs(
     contract: Contract,
     *,
     groups: IntArray | None = None,
+    threads: int = 1,
 ) -> Predictions:
     """Let a fitted pipeline predict a `model_frame` whose targets are known.
+
+    It gets the rows in parts, so many at once as there are threads.
 
     Raises
     ------
     RefusedError
         If the model gives a missing or infinite prediction or probability for any row.
     """
+    starts = range(0, max(1, len(inputs)), _PART)
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(lambda at: _said(model, inputs.iloc[at : at + _PART]), starts))
+    predicted = np.concatenate([values for values, _ in parts])
     if contract.task == "regression":
-        predicted = np.asarray(model.predict(inputs), dtype=np.float64).reshape(-1)
+        predicted = predicted.astype(np.float64)
         _require_usable(np.isfinite(predicted))
         return Predictions(actual=actual, predicted=predicted, groups=groups)
 
     labels = contract.labels or ()
-    predicted = np.asarray(model.predict(inputs)).reshape(-1)
     _require_usable(~_missing(predicted))
     probabilities = None
-    if hasattr(model, "predict_proba"):
-        given = np.asarray(model.predict_proba(inputs), dtype=np.float64)
+    if parts[0][1] is not None:
+        given = np.concatenate([share for _, share in parts if share is not None])
         _require_usable(np.isfinite(given).all(axis=1))
         probabilities = _reordered(given, model.classes_, labels)
     return Predictions(
@@ -159,6 +174,26 @@ def predict_inputs(
         positive=contract.positive,
         groups=groups,
     )
+
+
+def _said(model: Any, inputs: pd.DataFrame) -> tuple[npt.NDArray[Any], FloatArray | None]:
+    """Return a model's values or labels, and its probabilities, from features made once.
+
+    A classifier without a decision function says the most probable class, and isn't asked twice.
+    """
+    from sklearn.pipeline import Pipeline
+
+    features: Any = inputs
+    most_probable = False
+    if isinstance(model, Pipeline):
+        features, model = model[:-1].transform(inputs), model[-1]
+        most_probable = not hasattr(model, "decision_function")
+    given = None
+    if hasattr(model, "predict_proba"):
+        given = np.asarray(model.predict_proba(features), dtype=np.float64)
+        if most_probable:
+            return np.asarray(model.classes_)[given.argmax(axis=1)], given
+    return np.asarray(model.predict(features)).reshape(-1), given
 
 
 def group_codes(frame: pd.DataFrame, contract: Contract) -> IntArray | None:
@@ -197,7 +232,7 @@ def arms_to_frame(arms: Mapping[str, Predictions]) -> pd.DataFrame:
 
     Columns: ``actual``, ``group`` where there are groups, and per arm ``ARM.predicted`` and, with
     probabilities, one
-    ``ARM.probability.LABEL`` per label. Labels are written as text.
+    ``ARM.probability.LABEL`` per label. Labels are written as categories, of text.
 
     Raises
     ------
@@ -207,9 +242,12 @@ def arms_to_frame(arms: Mapping[str, Predictions]) -> pd.DataFrame:
     import pandas as pd
 
     columns: dict[str, Any] = {}
+    first: Predictions | None = None
     for arm, predictions in arms.items():
-        actual = _written(predictions.actual, predictions.labels)
-        if not np.array_equal(columns.setdefault("actual", actual), actual):
+        if first is None:
+            first = predictions
+            columns["actual"] = _written(first.actual, first.labels)
+        elif not np.array_equal(first.actual, predictions.actual):
             raise ValueError(f"arm {arm!r} has other actual values than the arms before it")
         if predictions.groups is not None:
             columns["group"] = predictions.groups
@@ -225,12 +263,13 @@ def arms_from_frame(frame: pd.DataFrame, contract: Contract) -> dict[str, Predic
     suffix = ".predicted"
     names = [str(name).removesuffix(suffix) for name in frame if str(name).endswith(suffix)]
     groups = frame["group"].to_numpy(np.int64) if "group" in frame else None
+    actual = _read(frame["actual"], contract.labels)
     arms = {}
     for arm in names:
         columns = [f"{arm}.probability.{label}" for label in contract.labels or ()]
         known = bool(columns) and set(columns) <= set(frame.columns)
         arms[arm] = Predictions(
-            actual=_read(frame["actual"], contract.labels),
+            actual=actual,
             predicted=_read(frame[f"{arm}{suffix}"], contract.labels),
             probabilities=frame[columns].to_numpy(np.float64) if known else None,
             labels=contract.labels,
@@ -241,8 +280,12 @@ def arms_from_frame(frame: pd.DataFrame, contract: Contract) -> dict[str, Predic
 
 
 def _codes(values: npt.NDArray[Any], labels: Sequence[Label]) -> IntArray:
+    import pandas as pd
+
     positions = {label: position for position, label in enumerate(labels)}
-    return np.array([positions.get(value, -1) for value in values.tolist()], dtype=np.int64)
+    codes, levels = pd.factorize(values)
+    found = [positions.get(level, -1) for level in levels.tolist()]
+    return np.array([*found, -1], dtype=np.int64)[codes]  # of a missing value the code is -1
 
 
 def _missing(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -270,16 +313,25 @@ def _reordered(given: FloatArray, classes: npt.NDArray[Any], labels: Sequence[La
     return probabilities
 
 
-def _written(values: npt.NDArray[Any], labels: Sequence[Label] | None) -> npt.NDArray[Any]:
+def _written(
+    values: npt.NDArray[Any], labels: Sequence[Label] | None
+) -> FloatArray | pd.Categorical:
+    import pandas as pd
+
     if labels is None:
         return values.astype(np.float64)
-    return np.array([str(value) for value in values.tolist()], dtype=object)
+    codes, levels = pd.factorize(values)
+    places, texts = pd.factorize(np.array([str(level) for level in levels.tolist()], dtype=object))
+    return pd.Categorical.from_codes(np.append(places, -1)[codes], pd.Index(texts))
 
 
 def _read(column: pd.Series[Any], labels: Sequence[Label] | None) -> npt.NDArray[Any]:
+    import pandas as pd
+
     if labels is None:
         return column.to_numpy(np.float64)
     by_text = {str(label): label for label in labels}
-    values = np.empty(len(column), dtype=object)
-    values[:] = [by_text.get(text, text) for text in column]
-    return values
+    codes, texts = pd.factorize(column)
+    values = np.empty(len(texts) + 1, dtype=object)
+    values[:-1] = [by_text.get(text, text) for text in texts.tolist()]
+    return values[codes]

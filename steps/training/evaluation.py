@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Annotated
 
 from sklearn.base import BaseEstimator
@@ -16,6 +18,7 @@ from evergreen.reporting.facts import DataFacts
 from evergreen.training.evaluation import evaluate
 from evergreen.training.explanation import explain
 from evergreen.training.judged_rows import Arm, rows_to_judge
+from evergreen.training.parallel import threads_for
 from evergreen.training.predictions import arms_from_frame, arms_to_frame
 from evergreen.training.results import Evaluations, Explanation, SearchResult
 from steps.announcements import announce
@@ -51,10 +54,12 @@ def evaluate_on_holdout(
         bundle = champion_bundle(champion)
         arms["champion"] = Arm(bundle.model(), bundle.contract)
     rows = rows_to_judge(holdout_rows, contract, arms, evaluation, dask, seed)
-    results = {
-        arm: evaluate(said, rows.frame, contract, evaluation, seed)
-        for arm, said in rows.predictions.items()
-    }
+    measure = partial(evaluate, frame=rows.frame, contract=contract, config=evaluation, seed=seed)
+    # On Dask there may be ten times as many rows: one arm's figures at a time fit the memory.
+    with ThreadPoolExecutor(1 if on_dask else threads_for(1, rows.frame.size)) as pool:
+        results = dict(
+            zip(rows.predictions, pool.map(measure, rows.predictions.values()), strict=True)
+        )
     explanation = explain(
         challenger,
         rows.explained,

@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evergreen.training import bootstrap
-from evergreen.training.bootstrap import mean_interval, metric_intervals, paired_gain, wilson
+from evergreen.training.bootstrap import (
+    mean_interval,
+    metric_intervals,
+    paired_gain,
+    unpaired_gain,
+    wilson,
+)
 from evergreen.training.metrics import METRICS, metrics_for, score
 from evergreen.training.predictions import Predictions
 
@@ -108,16 +114,104 @@ def test_all_classification_metrics_of_a_usual_holdout_are_quick(rows):
     assert all(interval.low < interval.estimate < interval.high for interval in found.values())
 
 
-def test_many_rows_get_fewer_resamples_and_like_bounds(monkeypatch):
-    p = regression(np.random.default_rng(0), 2000)
-    metrics = metrics_for("regression")
-    percentile = metric_intervals(metrics, p)
-    monkeypatch.setattr(bootstrap, "_WORK", 2000 * 300)
+def assert_alike(normal, drawn):
+    """The noise of some thousand resamples, and the skewness of some thousand rows, are left."""
+    width = drawn.high - drawn.low
+    assert normal.estimate == drawn.estimate
+    assert normal.low == pytest.approx(drawn.low, abs=0.1 * width)
+    assert normal.high == pytest.approx(drawn.high, abs=0.1 * width)
+    assert normal.high - normal.low == pytest.approx(width, rel=0.08)
+
+
+def multiclass(rng, rows, decimals=None):
+    """Three classes of unlike size; rounded probabilities are tied."""
+    logits = rng.normal(size=(rows, 3)) + np.array([1.0, 0.0, -1.0])
+    given = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    actual = (rng.random((rows, 1)) > given.cumsum(axis=1)).sum(axis=1)
+    if decimals is not None:
+        given = np.round(given, decimals)
+    return Predictions(actual, given.argmax(axis=1), given, (0, 1, 2))
+
+
+def tied(rng, rows):
+    p = binary(rng, rows, 0.5)
+    yes = np.round(p.probabilities[:, 1], 1)
+    return Predictions(p.actual, p.predicted, np.stack([1 - yes, yes], 1), (0, 1), 0)
+
+
+MAKERS = {"binary": binary, "tied": tied, "multiclass": multiclass, "regression": regression}
+
+
+def in_groups(p, groups):
+    return Predictions(p.actual, p.predicted, p.probabilities, p.labels, p.positive, groups)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("make", MAKERS)
+def test_many_rows_get_the_bounds_that_resamples_come_to(make, grouped, monkeypatch):
+    rng = np.random.default_rng(0)
+    p = MAKERS[make](rng, 2000)
+    if grouped:  # of unlike sizes, and alike within: the rows in the order of their truth
+        p = p.take(np.argsort(p.actual + rng.normal(scale=3, size=2000), kind="stable"))
+        p = in_groups(p, np.sort(rng.integers(0, 300, 2000)) * 3)
+    metrics = metrics_for("regression" if p.labels is None else "classification")
+    drawn = metric_intervals(metrics, p, resamples=4000)
+    monkeypatch.setattr(bootstrap, "_RESAMPLED", 1999)
     normal = metric_intervals(metrics, p)
-    for name, interval in percentile.items():
-        width = interval.high - interval.low
-        assert normal[name].low == pytest.approx(interval.low, abs=0.2 * width)
-        assert normal[name].high == pytest.approx(interval.high, abs=0.2 * width)
+    for name in drawn:
+        if not (grouped and name == "median_absolute_error"):  # whose density is that of lone rows
+            assert_alike(normal[name], drawn[name])
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_gains_on_many_rows_get_the_bounds_that_resamples_come_to(name, monkeypatch):
+    rng = np.random.default_rng(1)
+    if METRICS[name].task == "regression":
+        other = regression(rng, 2000)
+        ours = Predictions(other.actual, other.predicted + rng.normal(scale=0.3, size=2000))
+    else:
+        z = rng.normal(size=2000)
+        other = binary(rng, 2000, 0.7, z)
+        ours = binary(rng, 2000, 0.3, z, other.actual)
+    mine = METRICS[name]
+    apart = binary(rng, 300) if ours.labels else regression(rng, 300)
+    drawn = paired_gain(mine, ours, other, resamples=4000)
+    unpaired = unpaired_gain(mine, ours, apart, resamples=4000)
+    monkeypatch.setattr(bootstrap, "_RESAMPLED", 1999)
+    if name != "median_absolute_error":  # two medians move together less smoothly
+        assert_alike(paired_gain(mine, ours, other), drawn)
+    normal = unpaired_gain(mine, ours, apart)
+    width = unpaired.high - unpaired.low
+    assert normal.low == pytest.approx(unpaired.low, abs=0.15 * width)
+    assert normal.high == pytest.approx(unpaired.high, abs=0.15 * width)
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_models_that_differ_by_rounding_gain_nothing_on_many_rows(name, monkeypatch):
+    monkeypatch.setattr(bootstrap, "_RESAMPLED", 10)
+    rng = np.random.default_rng(2)
+    p = regression(rng, 200) if METRICS[name].task == "regression" else binary(rng, 200)
+    if p.labels is None:
+        almost = Predictions(p.actual, p.predicted * (1 + 1e-14))
+    else:
+        almost = Predictions(
+            p.actual, p.predicted, p.probabilities * (1 - 1e-14), p.labels, p.positive
+        )
+    for other in (p, almost):
+        gain = paired_gain(METRICS[name], p, other)
+        assert (gain.estimate, gain.low, gain.high) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "pr_auc"])
+def test_one_row_of_a_class_bounds_no_area_of_many_rows(name, monkeypatch):
+    monkeypatch.setattr(bootstrap, "_RESAMPLED", 10)
+    p = binary(np.random.default_rng(0), 100)
+    for positives, bounded in ((1, False), (2, True)):
+        actual = (np.arange(100) < positives).astype(int)
+        rare = Predictions(actual, p.predicted, p.probabilities, p.labels, p.positive)
+        interval = metric_intervals([METRICS[name]], rare)[name]
+        assert interval.estimate is not None
+        assert (interval.low is not None) == bounded
 
 
 def test_rows_of_one_group_are_no_independent_evidence():
@@ -133,8 +227,9 @@ def test_rows_of_one_group_are_no_independent_evidence():
     assert mean_interval(error, groups=groups).high > mean_interval(error).high
 
 
-@pytest.mark.parametrize("groups", [None, [5, 5, 5]])
-def test_one_row_or_group_has_an_estimate_and_no_bounds(groups):
+@pytest.mark.parametrize(("groups", "resampled"), [(None, 5_000), ([5] * 3, 5_000), ([5] * 3, 2)])
+def test_one_row_or_group_has_an_estimate_and_no_bounds(groups, resampled, monkeypatch):
+    monkeypatch.setattr(bootstrap, "_RESAMPLED", resampled)
     rows = 1 if groups is None else 3
     p = Predictions(
         np.zeros(rows), np.ones(rows), groups=None if groups is None else np.array(groups)
@@ -163,7 +258,9 @@ def test_bounds_need_the_metric_in_half_of_the_resamples():
     assert (interval.estimate, interval.low, interval.high) == (0.5, None, None)
 
 
-def test_a_perfect_score_claims_no_certainty():
+@pytest.mark.parametrize("resampled", [5_000, 10])
+def test_a_perfect_score_claims_no_certainty(resampled, monkeypatch):
+    monkeypatch.setattr(bootstrap, "_RESAMPLED", resampled)
     actual = np.array([0, 1] * 15)
     p = Predictions(actual, actual, np.eye(2)[actual], (0, 1), 1)
     found = metric_intervals(metrics_for("classification"), p)
@@ -178,7 +275,7 @@ def test_bounds_stay_within_what_the_metric_can_be(monkeypatch):
     predicted = actual.copy()
     predicted[0] = 1
     p = Predictions(actual, predicted, None, (0, 1), 1)
-    monkeypatch.setattr(bootstrap, "_WORK", 0)
+    monkeypatch.setattr(bootstrap, "_RESAMPLED", 0)
     assert metric_intervals([METRICS["accuracy"]], p)["accuracy"].high == 1.0
 
 

@@ -135,6 +135,26 @@ def test_counts_as_weights_equal_repeated_rows(name):
     assert weighted == pytest.approx(repeated, rel=1e-10)
 
 
+@pytest.mark.parametrize("case", [*CASES, "regression", "an unknown label"])
+def test_influence_is_the_derivative_by_a_rows_weight(case):
+    if case == "an unknown label":
+        known = classified(["a", "b", "c"])
+        predicted = known.predicted.copy()
+        predicted[:5] = "old"
+        p = Predictions(known.actual, predicted, known.probabilities, known.labels)
+    else:
+        p = regressed(60) if case == "regression" else CASES[case]
+    rows, step = len(p), 1e-5
+    for metric in metrics_for("regression" if p.labels is None else "classification"):
+        if metric.name == "median_absolute_error":  # which moves in leaps
+            continue
+        statistic = metric.statistic(p)
+        more, less = np.eye(rows) * step + 1, 1 - np.eye(rows) * step
+        derivative = (statistic(more) - statistic(less)) / (2 * step) * rows
+        assert statistic.influence() == pytest.approx(derivative, rel=1e-6, abs=1e-6), metric.name
+        assert statistic.influence().mean() == pytest.approx(0, abs=1e-9 * derivative.std())
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from(CLASSIFICATION + REGRESSION), st.integers(2, 4))
 def test_row_order_does_not_matter(seed, name, classes):

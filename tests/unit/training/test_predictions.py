@@ -4,8 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evergreen.data.conform import conform, model_frame
 from evergreen.data.contract import Column, Contract
+from evergreen.data.dataset import Dataset
+from evergreen.data.infer import infer_contract
 from evergreen.errors import InputError, RefusedError
+from evergreen.training import predictions
+from evergreen.training.candidates import CANDIDATES
 from evergreen.training.metrics import METRICS, score
 from evergreen.training.predictions import (
     Predictions,
@@ -13,6 +18,7 @@ from evergreen.training.predictions import (
     arms_to_frame,
     predict,
 )
+from tests.support.engines import chosen, fitted, sales, tried
 
 
 def column(name, kind, role="feature"):
@@ -97,6 +103,29 @@ def test_a_missing_or_infinite_number_is_refused(bad):
     frame = FRAME.assign(y=[1.0, 2.0, 3.0])
     with pytest.raises(RefusedError, match=r"1 of 3 rows \(the first at position 1\)"):
         predict(FixedModel([1.0, bad, 3.0]), frame, contract(None, None, "regression"))
+
+
+@pytest.mark.parametrize("target", ["kind", "truth", "price"])
+def test_parts_on_several_threads_say_what_the_whole_model_says(target, monkeypatch, tmp_path):
+    table = sales(400)
+    use_case = tried(target)
+    told = infer_contract(table, use_case)
+    frame = conform(table, told)
+    train = Dataset.write(frame, tmp_path / "train.parquet", "rows")
+    inputs = model_frame(frame, told)
+    monkeypatch.setattr(predictions, "_PART", 64)
+    for candidate in CANDIDATES:
+        if told.task not in candidate.tasks:
+            continue
+        (model,) = fitted([train], told, use_case, chosen(candidate.name))
+        found = predict(model, frame, told, threads=2)
+        if told.labels is None:
+            np.testing.assert_allclose(found.predicted, model.predict(inputs), rtol=1e-12)
+        else:
+            assert found.predicted.tolist() == model.predict(inputs).tolist()
+            columns = [model.classes_.tolist().index(label) for label in told.labels]
+            given = model.predict_proba(inputs)[:, columns]
+            np.testing.assert_allclose(found.probabilities, given, rtol=1e-12)
 
 
 def test_a_missing_label_or_probability_is_refused():
