@@ -23,7 +23,7 @@ from evergreen.promotion.serialization import save_model
 from evergreen.training.evaluation import evaluate
 from evergreen.training.explanation import explain
 from evergreen.training.predictions import predict
-from evergreen.training.search import fit_candidate, search_candidates
+from evergreen.training.search import fit_candidates, search_candidates
 from evergreen.use_case import load_use_case
 
 
@@ -50,8 +50,8 @@ def main(config: str, folder: Path, reports: bool) -> None:
 
     search = search_candidates(train, contract, **how)
     by_name = {candidate.name: candidate for candidate in search.candidates}
-    challenger = fit_candidate(train, contract, by_name[search.best], **how)
-    baseline = fit_candidate(train, contract, by_name["baseline"], **how)
+    chosen = [by_name[search.best], by_name["baseline"]]
+    challenger, baseline = fit_candidates(train, contract, chosen, **how)
 
     arms = {
         name: predict(model, holdout, contract)

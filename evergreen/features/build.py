@@ -61,6 +61,11 @@ def build_features(
     return Pipeline(steps)
 
 
+def is_fitted(features: Pipeline) -> bool:
+    """Tell whether what `build_features` made is fitted."""
+    return hasattr(features.named_steps["columns"], "transformers_")
+
+
 def check_features(contract: Contract, features: FeaturesConfig) -> ColumnKinds:
     """Return which columns become features of which kind.
 

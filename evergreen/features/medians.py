@@ -18,6 +18,8 @@ FloatArray = npt.NDArray[np.float64]
 
 DEVIATIONS: Final = 5.0  # of a sample's median, on both sides: it errs once in a million columns
 KEPT_VALUES: Final = 64_000_000  # of all columns that are looked at together
+DRAWN: Final = 10_000  # of a column in memory
+BLOCK: Final = 65_536  # values of it that are looked at together, in a processor's cache
 
 
 class MedianSearch:
@@ -79,6 +81,22 @@ class MedianSearch:
             self._deviations[place] = 4 * self._deviations[place] + 1
         self._sought = {}
         return None in self._medians
+
+
+def median_of(values: FloatArray) -> float:
+    """Return the median of values in memory, NaN where there is none; NaN is missing."""
+    if len(values) <= DRAWN:
+        known = values[~np.isnan(values)]
+        return float(np.median(known)) if len(known) else np.nan
+    step = len(values) // DRAWN
+    search = MedianSearch(values[::step, None], len(values))
+
+    def blocks() -> Iterable[FloatArray]:
+        return (values[start : start + BLOCK, None] for start in range(0, len(values), BLOCK))
+
+    for block in blocks():
+        search.add(block)
+    return float(search.medians(blocks)[0])
 
 
 class _Between:

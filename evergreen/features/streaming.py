@@ -67,7 +67,7 @@ def fit_from_stream(
     branches = [_Branch(*each[1:]) for each in columns.transformers_ if each[0] != "remainder"]
     _fit_fillers_and_encoders(branches, blocks, rows, derived)
     _fit_scalers(branches, blocks)
-    _say_widths(columns)
+    say_widths(columns)
     if "select" in features.named_steps:
         features.named_steps["select"].fit(columns.transform(derived), target)
 
@@ -259,7 +259,7 @@ def _fit_scalers(branches: list[_Branch], blocks: Frames) -> None:
             (scaler.partial_fit if number else scaler.fit)(made)
 
 
-def _say_widths(columns: ColumnTransformer) -> None:
+def say_widths(columns: ColumnTransformer) -> None:
     """Put right which features come from which branch: its encoder may know more levels now."""
     start = 0
     for name, branch, names in columns.transformers_:

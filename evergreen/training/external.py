@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from evergreen.config import TrainingConfig
 from evergreen.data.conform import model_frame, target_values
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
+from evergreen.features import is_fitted
 from evergreen.features.streaming import fit_from_stream
 from evergreen.paths import Home
 from evergreen.training.bounds import PREPROCESSING_ROWS, some_rows
@@ -32,8 +33,7 @@ from evergreen.training.feature_file import FeatureFile, feature_pieces
 from evergreen.training.least_squares import learn_least_squares
 from evergreen.training.logistic import learn_logistic
 from evergreen.training.on_dask import learn_on_dask
-
-Target: TypeAlias = "npt.NDArray[np.float64] | pd.Categorical[Any]"
+from evergreen.training.target import Target, learn_target, read_target
 
 
 def fit_by_pieces(
@@ -47,7 +47,7 @@ def fit_by_pieces(
     """Fit both halves of a model on all training rows, of which a piece is in memory at a time.
 
     ``estimator`` is one of a candidate that learns from disk, or on Dask where the table's engine
-    says so.
+    says so. A ``transform`` that is fitted already stays as it is.
 
     Raises
     ------
@@ -56,13 +56,14 @@ def fit_by_pieces(
     UnreachableError
         If the disk is full, or the Dask cluster does not answer.
     """
-    _fit_transform(train, contract, transform, training.seed)
+    if not is_fitted(transform):
+        _fit_transform(train, contract, transform, training.seed)
     if candidate.dask and train.engine.name == "dask":
         learn_on_dask(estimator, train, contract, transform, training.dask)
     else:
-        target = _read_target(train, contract)
+        target = read_target(train, contract)
         if candidate.from_disk == "target":
-            _learn_target(estimator, target)
+            learn_target(estimator, target)
         elif candidate.from_disk == "least_squares":
             made = feature_pieces(train, contract, transform)
             learn_least_squares(estimator, _with_target(made, np.asarray(target)))
@@ -73,28 +74,6 @@ def fit_by_pieces(
                 else:
                     _learn_trees(estimator, features, target)
     return Pipeline([("features", transform), ("estimator", estimator)])
-
-
-def _read_target(train: Dataset, contract: Contract) -> Target:
-    """Return the target of all rows; of a classification it takes a byte per row."""
-    pieces = (target_values(piece, contract) for piece in train.pieces([contract.target]))
-    if contract.labels is None:
-        return np.concatenate(list(pieces))
-    classes: pd.Index[Any] = pd.Index(contract.labels)
-    codes = [pd.Categorical(values, categories=classes).codes for values in pieces]
-    found: pd.Categorical[Any] = pd.Categorical.from_codes(
-        np.concatenate(codes), categories=classes
-    )
-    return found.remove_unused_categories()
-
-
-def _learn_target(estimator: Any, target: Target) -> None:
-    if isinstance(target, pd.Categorical):
-        # It only counts the labels, and would sort a text for each row to do so.
-        labels, counts = np.asarray(target.categories), np.bincount(target.codes)
-        estimator.fit(np.zeros((len(labels), 1)), labels, sample_weight=counts)
-    else:
-        estimator.fit(np.zeros((len(target), 1)), target)
 
 
 def _fit_transform(train: Dataset, contract: Contract, transform: Pipeline, seed: int) -> None:

@@ -8,15 +8,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from evergreen.data.conform import model_frame, target_values
+from evergreen.data.conform import model_frame
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
+from evergreen.features import is_fitted
+from evergreen.features.in_memory import features_of, fit_on_frame
 from evergreen.training.candidates import Candidate
 from evergreen.training.folds import FloatArray, FoldData
 from evergreen.training.metrics import Metric, score
 from evergreen.training.predictions import Predictions
+from evergreen.training.target import learn_target, read_target
 
 
 class UnmeasurableError(ValueError):
@@ -40,25 +44,62 @@ def steady(threads: int) -> Iterator[None]:
 
 
 def fit_in_memory(
-    train: Dataset, contract: Contract, transform: Pipeline, estimator: Any
+    train: Dataset, contract: Contract, transform: Pipeline, candidate: Candidate, estimator: Any
 ) -> Pipeline:
     """Fit both halves of a model on all training rows.
 
     It is what `Pipeline.fit` does, but the table is given up once its features are made, and
-    XGBoost gets them in single precision, as it would make them itself.
+    XGBoost gets them in single precision, as it would make them itself. A ``transform`` that is
+    fitted already stays as it is.
 
     Raises
     ------
     InputError
         If the file cannot be read.
     """
-    target = target_values(train.read([contract.target]), contract)
-    names = [column.name for column in contract.features]
-    features = transform.fit_transform(model_frame(train.read(names), contract), target)
-    if hasattr(estimator, "get_booster"):
-        features = features.astype(np.float32)
-    estimator.fit(features, target)
+    target = read_target(train, contract)
+    if candidate.from_disk == "target":
+        if not is_fitted(transform):
+            fit_on_frame(transform, _inputs(train, contract), np.asarray(target))
+        learn_target(estimator, target)
+    else:
+        frame = _inputs(train, contract)
+        if not is_fitted(transform):
+            fit_on_frame(transform, frame, np.asarray(target))
+        if hasattr(estimator, "get_booster"):
+            features = features_of(transform, frame, np.float32, "F")
+            del frame
+            with _by_columns(estimator):
+                estimator.fit(features, target)
+        else:
+            features = features_of(transform, frame, np.float64, "K")
+            del frame
+            estimator.fit(features, np.asarray(target))
     return Pipeline([("features", transform), ("estimator", estimator)])
+
+
+def _inputs(train: Dataset, contract: Contract) -> pd.DataFrame:
+    return model_frame(train.read([column.name for column in contract.features]), contract)
+
+
+@contextmanager
+def _by_columns(estimator: Any) -> Iterator[None]:
+    """Let an XGBoost estimator's ``fit`` take an array column by column, a fifth faster.
+
+    It does so with a frame, whose names, which no array has, are kept out of the model.
+    """
+    create = estimator._create_dmatrix
+
+    def matrix(ref: Any, *, data: Any, **how: Any) -> Any:
+        made = create(ref, data=pd.DataFrame(data, copy=False), **how)
+        made.feature_names = made.feature_types = None
+        return made
+
+    estimator._create_dmatrix = matrix
+    try:
+        yield
+    finally:
+        del estimator._create_dmatrix
 
 
 def score_fold(

@@ -160,34 +160,57 @@ def fit_candidate(
     training: TrainingConfig,
     split: SplitConfig,
 ) -> Pipeline:
-    """Fit a candidate with the parameters that its search chose, on all training rows.
+    """Fit one candidate; see `fit_candidates`."""
+    return fit_candidates(
+        train, contract, [result], features=features, training=training, split=split
+    )[0]
 
-    A boosted candidate takes the median of the rounds that its folds stopped at.
+
+def fit_candidates(
+    train: Dataset,
+    contract: Contract,
+    results: Sequence[CandidateResult],
+    *,
+    features: FeaturesConfig,
+    training: TrainingConfig,
+    split: SplitConfig,
+) -> list[Pipeline]:
+    """Fit candidates with the parameters that their search chose, on all training rows.
+
+    A boosted candidate takes the median of the rounds that its folds stopped at. Those that want
+    the same features share the first half of their models, which is fitted once.
 
     Raises
     ------
     InputError
-        If its library cannot be loaded, or the file cannot be read.
+        If a library cannot be loaded, or the file cannot be read.
     """
-    candidate = BY_NAME[result.name]
-    rounds = {} if result.rounds is None else {"n_estimators": result.rounds}
     threads = threads_for(1, train.rows * len(contract.features))
-    estimator = make_estimator(
-        candidate,
-        contract.task,
-        {**result.params, **rounds},
-        seed=training.seed,
-        balance=training.balance,
-        threads=threads,
-    )
-    transform = build_features(contract, features, scale=candidate.scale, seed=training.seed)
+    halves = {
+        scale: build_features(contract, features, scale=scale, seed=training.seed)
+        for scale in (False, True)
+    }
+    models = []
     with steady(threads):
-        if train.engine.external:
-            model = fit_by_pieces(train, contract, transform, candidate, estimator, training)
-        else:
-            model = fit_in_memory(train, contract, transform, estimator)
-        predict_in_one_thread(candidate, estimator)
-    return model
+        for result in results:
+            candidate = BY_NAME[result.name]
+            rounds = {} if result.rounds is None else {"n_estimators": result.rounds}
+            estimator = make_estimator(
+                candidate,
+                contract.task,
+                {**result.params, **rounds},
+                seed=training.seed,
+                balance=training.balance,
+                threads=threads,
+            )
+            half = halves[candidate.scale]
+            if train.engine.external:
+                model = fit_by_pieces(train, contract, half, candidate, estimator, training)
+            else:
+                model = fit_in_memory(train, contract, half, candidate, estimator)
+            predict_in_one_thread(candidate, estimator)
+            models.append(model)
+    return models
 
 
 def _search_here(

@@ -98,15 +98,12 @@ def fit_challenger(
     announce(f"Fit the challenger on {training.dask.title}" if on_dask else "Fit the challenger")
     forget_trials(Home.locate().database_url, data_facts.contract.use_case)  # the result is stored
     by_name = {candidate.name: candidate for candidate in search_result.candidates}
-    challenger, baseline = (
-        search.fit_candidate(
-            training_rows,
-            data_facts.contract,
-            by_name[name],
-            features=features,
-            training=training,
-            split=split,
-        )
-        for name in (search_result.best, "baseline")
+    challenger, baseline = search.fit_candidates(
+        training_rows,
+        data_facts.contract,
+        [by_name[search_result.best], by_name["baseline"]],
+        features=features,
+        training=training,
+        split=split,
     )
     return challenger, baseline

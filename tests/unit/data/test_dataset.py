@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evergreen.data import dataset as datasets
 from evergreen.data.dataset import Dataset
 from evergreen.data.fingerprint import fingerprint
 from evergreen.errors import InputError, UnreachableError
@@ -58,6 +59,25 @@ def test_columns_are_read_in_the_order_asked(tmp_path):
     assert list(dataset.read(["count", "text"]).columns) == ["count", "text"]
     with pytest.raises(InputError, match="no column 'cuont'; did you mean 'count'"):
         dataset.read(["cuont"])
+
+
+@pytest.mark.parametrize("values", [1, 4, 9, 100])
+def test_a_table_is_read_some_columns_at_a_time(tmp_path, monkeypatch, values):
+    frame = pd.DataFrame(
+        {
+            "number": [1.0, None, 3.0],
+            "text": pd.Series(["a", None, "b"], dtype=object),
+            "moment": pd.date_range("2024-01-01", periods=3).as_unit("s"),
+            "flag": [True, False, True],
+            "count": [1, 2, 3],
+        }
+    )
+    stored = Dataset.write(frame, tmp_path / "t.parquet")
+    monkeypatch.setattr(datasets, "PIECE_VALUES", values)
+
+    pd.testing.assert_frame_equal(stored.read(), frame)
+    pd.testing.assert_frame_equal(stored.read(["count", "text"]), frame[["count", "text"]])
+    assert stored.read([]).shape == (3, 0)
 
 
 @pytest.mark.parametrize(

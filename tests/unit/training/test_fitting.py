@@ -19,7 +19,10 @@ from tests.support.search_tables import mixed_table, stored
 @pytest.mark.parametrize(
     ("task", "name"),
     [
-        *product(["classification", "regression"], ["xgboost", "lightgbm", "decision_tree"]),
+        *product(
+            ["classification", "regression"],
+            ["baseline", "xgboost", "lightgbm", "decision_tree"],
+        ),
         ("classification", "logistic_regression"),
         ("regression", "ridge"),
     ],
@@ -34,7 +37,8 @@ def test_it_is_what_a_pipelines_own_fit_makes(task, name, tmp_path):
 
     inputs, target = model_frame(table, contract), target_values(table, contract)
 
-    found = fit_in_memory(stored(table, tmp_path), contract, *halves())
+    features, estimator = halves()
+    found = fit_in_memory(stored(table, tmp_path), contract, features, candidate, estimator)
 
     features, estimator = halves()
     plain = Pipeline([("features", features), ("estimator", estimator)]).fit(inputs, target)
@@ -49,3 +53,4 @@ def test_it_is_what_a_pipelines_own_fit_makes(task, name, tmp_path):
             for model in (found, plain)
         ]
         assert trees[0].equals(trees[1])
+        assert found[-1].get_booster().save_raw() == plain[-1].get_booster().save_raw()

@@ -1,0 +1,54 @@
+"""The target of all training rows, and the baseline, which learns from nothing else."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from evergreen.data.conform import target_values
+from evergreen.data.contract import Contract
+from evergreen.data.dataset import Dataset
+from evergreen.data.threads import in_threads
+
+Target: TypeAlias = "npt.NDArray[np.float64] | pd.Categorical[Any]"
+
+
+def read_target(train: Dataset, contract: Contract) -> Target:
+    """Return the target of all rows; of a classification it takes a byte per row.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a row has no target.
+    """
+    classes: pd.Index[Any] | None = None
+    if contract.labels is not None:
+        text = isinstance(
+            contract.labels[0], str
+        )  # as objects, or each row's is cast to another text
+        classes = pd.Index(contract.labels, dtype=object if text else None)
+
+    def of_group(number: int) -> npt.NDArray[Any]:
+        values = target_values(train.read_row_group(number, [contract.target]), contract)
+        if classes is None:
+            return values
+        codes = classes.get_indexer(pd.Index(values, dtype=classes.dtype))
+        return codes.astype(np.min_scalar_type(-len(classes)))
+
+    found = np.concatenate(list(in_threads(of_group, range(len(train.row_groups())))))
+    if classes is None:
+        return found
+    return pd.Categorical.from_codes(found, categories=classes).remove_unused_categories()
+
+
+def learn_target(estimator: Any, target: Target) -> None:
+    """Fit an estimator that learns from the target alone."""
+    if isinstance(target, pd.Categorical):
+        # It only counts the labels, and would sort a text for each row to do so.
+        labels, counts = np.asarray(target.categories), np.bincount(target.codes)
+        estimator.fit(np.zeros((len(labels), 1)), labels, sample_weight=counts)
+    else:
+        estimator.fit(np.zeros((len(target), 1)), target)
