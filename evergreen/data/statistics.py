@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from evergreen.data.contract import Column
 from evergreen.data.ordered import Floats, Ordered
@@ -63,14 +64,43 @@ class ColumnStatistics:
         return self.distinct == 1 and not self.missing
 
 
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """The different values of a column as they appear, and each row's place among them (or -1)."""
+
+    values: NDArray[np.object_]
+    codes: NDArray[np.signedinteger[Any]]
+
+    @classmethod
+    def of(cls, values: pd.Series) -> Levels:
+        """Find them in a column of objects."""
+        codes, levels = pd.factorize(values.to_numpy())
+        return cls(levels, codes.astype(np.min_scalar_type(-len(levels) - 1)))
+
+    def statistics(self) -> ColumnStatistics:
+        """Count the rows of each level."""
+        counts = np.bincount(self.codes + np.int64(1), minlength=len(self.values) + 1)
+        sizes = pd.Series(counts[1:], index=pd.Index(self.values))
+        return ColumnStatistics(
+            rows=len(self.codes),
+            missing=int(counts[0]),
+            distinct=len(sizes),
+            levels=sizes.sort_values(ascending=False, kind="stable") if len(sizes) else None,
+        )
+
+
+def has_levels(values: pd.Series, column: Column) -> bool:
+    """Tell whether a conformed column is one of levels, as a target of labels always is."""
+    return values.dtype == object or not is_numeric(column)
+
+
 def column_statistics(values: pd.Series, column: Column) -> ColumnStatistics:
     """Count what is in a conformed column, with one or two copies of it in memory."""
+    if has_levels(values, column):
+        return Levels.of(values).statistics()
     rows, missing = len(values), int(values.isna().sum())
     if missing == rows:
         return ColumnStatistics(rows, missing, 0)
-    if not is_numeric(column) or values.dtype == object:  # a target's labels may be numbers
-        levels = values.value_counts()
-        return ColumnStatistics(rows, missing, len(levels), levels=levels)
     numbers = as_numbers(values, column).to_numpy()
     known = np.isfinite(numbers)
     ordered = Ordered.of(numbers if known.all() else numbers[known])
@@ -118,7 +148,9 @@ def as_numbers(values: pd.Series, column: Column) -> pd.Series:
 
 def as_plain_numbers(values: pd.Series) -> pd.Series:
     """Return numbers as floats, infinities missing."""
-    floats = pd.to_numeric(values, errors="coerce").astype("float64")
+    floats = values
+    if values.dtype != np.float64:
+        floats = pd.to_numeric(values, errors="coerce").astype("float64")
     infinite: Any = np.isinf(floats.to_numpy())
     return floats.mask(infinite) if infinite.any() else floats
 

@@ -117,10 +117,9 @@ def _usable_rows(table: Table) -> tuple[NDArray[np.int64], Values]:
         values = target.to_numpy(dtype="float64")
         values = values / max(np.abs(values[usable]).max(initial=0), 1e-300)  # squares stay finite
     else:
-        codes, _ = pd.factorize(target)
-        counts = np.bincount(codes[codes >= 0])
-        rows = _thinned((codes >= 0) & (np.append(counts, 0)[codes] >= MIN_CLASS_ROWS), codes)
-        values = codes
+        values = table.levels(table.target).codes
+        counts = np.bincount(values[values >= 0], minlength=int(values.max(initial=-1)) + 2)
+        rows = _thinned((values >= 0) & (counts[values] >= MIN_CLASS_ROWS), values)
     rows = np.random.default_rng(0).permutation(rows)
     if table.contract.labels is not None:
         # Every class in turn, so that any first part of the rows holds the rare ones, too.
@@ -136,7 +135,8 @@ def _thinned(usable: NDArray[np.bool_], classes: Values) -> NDArray[np.int64]:
 
     Only those take part in what follows, whose time would grow faster than the table.
     """
-    counts = np.bincount(classes[usable], minlength=classes.max(initial=-1) + 2)  # of -1 the last
+    counts = np.bincount(classes[usable], minlength=int(classes.max(initial=-1)) + 2)
+    # -1, no class, is the last place.
     chances = 2 * SAMPLE_ROWS / np.maximum(counts, 1)
     if (chances < 1).any():
         drawn = np.random.default_rng(1).random(len(usable))

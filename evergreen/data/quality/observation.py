@@ -18,11 +18,17 @@ from evergreen.data.conform import conform
 from evergreen.data.contract import Column, Contract, Role
 from evergreen.data.hashes import Hashes, parts_of, row_hashes, whole_hashes
 from evergreen.data.splits import Split
-from evergreen.data.statistics import ColumnStatistics, column_statistics
+from evergreen.data.statistics import (
+    ColumnStatistics,
+    Levels,
+    column_statistics,
+    has_levels,
+)
 from evergreen.data.threads import in_threads
 
 FIRST_ROWS = 5
 FIRST_COLUMNS = 10
+KEPT_LEVELS = 1_000  # of a column whose rows' levels are kept, in a byte or two each
 
 Counted = TypeVar("Counted")
 
@@ -66,7 +72,14 @@ class Table:
         """One hash per row of all its values."""
         if self.hashes is not None:
             return self.hashes
-        rows = self.conformed
+        # What has few levels is hashed by these.
+        rows = self.conformed.assign(
+            **{
+                name: pd.Categorical.from_codes(levels.codes, levels.values)
+                for (what, name), levels in self._counts.items()
+                if what == "levels"
+            }
+        )
         parts = [*in_threads(lambda part: whole_hashes(rows.iloc[part]), parts_of(len(rows)))]
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)
 
@@ -78,6 +91,8 @@ class Table:
 
     def missing(self, column: Column) -> int:
         """Return how many values of a raw column are missing."""
+        if self._complete(column):
+            return 0
         return self._once("missing", column, lambda: int(self.missing_in(column).sum()))
 
     def missing_in(self, column: Column) -> NDArray[np.bool_]:
@@ -86,6 +101,8 @@ class Table:
 
     def infinite(self, column: Column) -> int:
         """Return how many values of a raw column are infinite numbers."""
+        if self._complete(column):
+            return 0
         return self._once("infinite", column, lambda: int(self.infinite_in(column).sum()))
 
     def infinite_in(self, column: Column) -> NDArray[np.bool_]:
@@ -96,8 +113,16 @@ class Table:
 
     def statistics(self, column: Column) -> ColumnStatistics:
         """Return what a conformed column holds."""
-        values = self.conformed[column.name]
-        return self._once("statistics", column, lambda: column_statistics(values, column))
+        return self._once("statistics", column, lambda: self._statistics(column))
+
+    def levels(self, column: Column) -> Levels:
+        """Return the levels of a conformed column of text or labels."""
+        found: Levels | None = self._counts.get(("levels", column.name))
+        if found is None:
+            found = Levels.of(self.conformed[column.name])
+            if len(found.values) <= KEPT_LEVELS:
+                self._counts["levels", column.name] = found
+        return found
 
     @property
     def target(self) -> Column:
@@ -113,9 +138,20 @@ class Table:
         ]
 
     def _look(self, column: Column) -> None:
+        self.statistics(column)
         self.missing(column)
         self.infinite(column)
-        self.statistics(column)
+
+    def _statistics(self, column: Column) -> ColumnStatistics:
+        values = self.conformed[column.name]
+        if has_levels(values, column):
+            return self.levels(column).statistics()
+        return column_statistics(values, column)
+
+    def _complete(self, column: Column) -> bool:
+        """Tell whether a column is known to miss nothing, though infinities would be missing."""
+        found = self._counts.get(("statistics", column.name))
+        return found is not None and not found.missing
 
     def _once(self, what: str, column: Column, count: Callable[[], Counted]) -> Counted:
         # Threads work on different columns; a cached property would let one at a time.
