@@ -49,8 +49,12 @@ def is_missing(values: pd.Series) -> pd.Series:
 
 def uncastable(values: pd.Series, column_type: ColumnType, date_format: str | None) -> pd.Series:
     """Tell which values are present but are not of the type (for integers: also fractions)."""
+    if column_type in {"category", "identifier"}:  # any text will do
+        return pd.Series(np.zeros(len(values), dtype=bool), index=values.index)
     found = cast(values, column_type, date_format)
-    wrong = found.isna() & ~is_missing(values)
+    wrong = found.isna()
+    if wrong.any():
+        wrong &= ~is_missing(values)
     if column_type == "integer":
         wrong |= np.isfinite(found) & (found != np.floor(found))
     return wrong
@@ -104,6 +108,15 @@ def each_level_once(values: pd.Series, of: Callable[[Any], Iterable[Any]]) -> pd
     codes, levels = pd.factorize(values)
     made = np.array([*of(levels), None], dtype=object)[codes]
     return pd.Series(made, index=values.index, name=values.name, dtype=object)
+
+
+def by_level(values: pd.Series, test: Callable[[pd.Series], pd.Series]) -> pd.Series:
+    """Return what a test tells of values, asked of each text once; it is true of missing ones."""
+    if not isinstance(values.dtype, pd.StringDtype):
+        return test(values)
+    codes, levels = pd.factorize(values)
+    told = np.append(test(pd.Series(levels)).to_numpy(dtype=bool), True)
+    return pd.Series(told[codes], index=values.index)
 
 
 def as_timestamp(values: pd.Series, date_format: str | None = None) -> pd.Series:

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evergreen.data.casting import as_number, as_text, is_missing, uncastable
+from evergreen.data.casting import as_number, as_text, by_level, is_missing, uncastable
 from evergreen.data.conform import as_label, suggestion
 from evergreen.data.contract import Column, Contract
 from evergreen.data.dataset import PIECE_VALUES
+from evergreen.data.threads import in_threads
 from evergreen.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,15 +69,17 @@ def validate(frame: pd.DataFrame, contract: Contract) -> list[Breach]:
         If a feature column is absent.
     """
     frame = frame.reset_index(drop=True)
-    # Pandera copies what it looks at: of a large table, some columns at a time.
+    # Tests make columns of truth values: of a large table, some columns at a time.
     at_once = max(1, PIECE_VALUES // max(1, len(frame)))
-    breaches: list[Breach] = []
-    for start in range(0, len(contract.columns), at_once):
+
+    def broken(start: int) -> list[Breach]:
         columns = contract.columns[start : start + at_once]
         part = contract.model_copy(update={"columns": columns})
         held = frame[[column.name for column in columns if column.name in frame.columns]]
-        breaches += _broken(held, part, frame.columns)
-    return breaches
+        return _broken(held, part, frame.columns)
+
+    starts = range(0, len(contract.columns), at_once)
+    return [breach for found in in_threads(broken, starts) for breach in found]
 
 
 def _pandera() -> Any:
@@ -102,7 +105,7 @@ def _broken(frame: pd.DataFrame, contract: Contract, known: pd.Index) -> list[Br
     errors = _pandera().errors
 
     try:
-        contract_schema(contract).validate(frame, lazy=True)
+        contract_schema(contract).validate(frame, lazy=True, inplace=True)  # nothing is coerced
     except errors.SchemaErrors as failure:
         breaches = []
         for error in failure.schema_errors:
@@ -135,7 +138,9 @@ def _tests(column: Column, contract: Contract) -> dict[Promise, Test]:
 
 def _type_test(column: Column, contract: Contract) -> Test:
     if column.role == "target" and contract.labels is not None:
-        return lambda values: as_label(values, contract).notna() | is_missing(values)
+        return lambda values: by_level(
+            values, lambda levels: as_label(levels, contract).notna() | is_missing(levels)
+        )
     return lambda values: ~uncastable(values, column.type, column.format)
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from evergreen.data.contract import Column, Contract
+from evergreen.data.statistics import as_numbers, as_plain_numbers, is_numeric
 
 SPEARMAN = "Spearman correlation"
 RATIO = "rank correlation ratio"
@@ -119,22 +120,3 @@ def cramers_matrix(frame: pd.DataFrame, columns: Sequence[str]) -> npt.NDArray[n
             value = cramers_v(frame[one], frame[columns[j]])
             matrix[i, j] = matrix[j, i] = np.nan if value is None else value
     return matrix
-
-
-def is_numeric(column: Column) -> bool:
-    """Return whether a column has an order that ranks can use."""
-    return column.type in {"number", "integer", "boolean", "timestamp"}
-
-
-def as_numbers(values: pd.Series, column: Column) -> pd.Series:
-    """Return an ordered column as floats (timestamps: days since 1970), infinities missing."""
-    if column.type == "timestamp":
-        days = values.to_numpy(dtype="datetime64[us]").astype("float64") / 86_400e6
-        return pd.Series(np.where(values.isna(), np.nan, days), index=values.index)
-    return as_plain_numbers(values)
-
-
-def as_plain_numbers(values: pd.Series) -> pd.Series:
-    """Return numbers as floats, infinities missing."""
-    floats = pd.to_numeric(values, errors="coerce").astype("float64")
-    return floats.where(np.isfinite(floats))

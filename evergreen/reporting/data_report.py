@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from evergreen.data.contract import Column, Contract
+from evergreen.data.dataset import draw_evenly
 from evergreen.data.quality_report import QualityReport
+from evergreen.data.statistics import (
+    ColumnStatistics,
+    as_numbers,
+    as_plain_numbers,
+    is_numeric,
+    table_statistics,
+)
 from evergreen.reporting.associations import (
     SPEARMAN,
     Association,
-    as_numbers,
-    as_plain_numbers,
     cramers_matrix,
-    is_numeric,
     spearman_matrix,
     target_associations,
 )
@@ -56,23 +62,30 @@ class _Drawings:
 
 
 def data_report(
-    frame: pd.DataFrame, contract: Contract, quality: QualityReport, rows: int | None = None
+    frame: pd.DataFrame,
+    contract: Contract,
+    quality: QualityReport,
+    rows: int | None = None,
+    statistics: Mapping[str, ColumnStatistics] | None = None,
 ) -> str:
     """Return the report on a conformed table as one self-contained HTML page.
 
     Counts, ranges and missing values come from all rows; drawings and associations from at most
     ``MAX_DRAWN_ROWS`` of them. Wide tables are cut, and the page says so. ``rows`` is the number
-    of rows of the table, where the frame holds some of them, drawn evenly.
+    of rows of the table, where the frame holds some of them, drawn evenly. ``statistics`` are those
+    of the frame's columns, where they are known.
     """
     known = [column for column in contract.columns if column.name in frame.columns]
-    summaries = [summarize_column(frame[column.name], column) for column in known]
-    sample = frame.sample(MAX_DRAWN_ROWS, random_state=0) if len(frame) > MAX_DRAWN_ROWS else frame
-    sample = sample.reset_index(drop=True)
+    if statistics is None:
+        statistics = table_statistics(frame, known)
+    summaries = [summarize_column(statistics[column.name], column) for column in known]
+    sample = _sample(frame)
     associations = target_associations(sample, contract)
     chosen = _drawn_columns(contract, associations)
     classes = main_classes(sample[contract.target]) if contract.task == "classification" else ()
     with drawing_style():
-        drawings = _draw(frame, sample, contract, summaries, associations, chosen, classes)
+        target = draw_target(statistics[contract.target], contract)
+        drawings = _draw(target, sample, contract, summaries, associations, chosen, classes)
     measures = {each.column: each for each in associations}
     return html_page(
         "data.html.j2",
@@ -102,6 +115,14 @@ def data_report(
     )
 
 
+def _sample(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return at most ``MAX_DRAWN_ROWS`` rows, drawn evenly."""
+    if len(frame) > MAX_DRAWN_ROWS:
+        drawn = draw_evenly(len(frame), MAX_DRAWN_ROWS, np.random.default_rng(0))
+        frame = frame.iloc[np.flatnonzero(drawn)]
+    return frame.reset_index(drop=True)
+
+
 def _headline(quality: QualityReport) -> tuple[str, str]:
     """Return the tone and the sentence on top."""
     errors = len(quality.errors)
@@ -128,7 +149,7 @@ def _drawn_columns(contract: Contract, associations: Sequence[Association]) -> l
 
 
 def _draw(
-    frame: pd.DataFrame,
+    drawn_target: Drawing | None,
     sample: pd.DataFrame,
     contract: Contract,
     summaries: Sequence[ColumnSummary],
@@ -151,7 +172,7 @@ def _draw(
         if numbers is not None
     ]
     return _Drawings(
-        target=draw_target(frame[contract.target], contract),
+        target=drawn_target,
         missing=draw_missing([(each.column.name, each.missing_share or 0.0) for each in summaries]),
         associations=draw_associations(associations, contract.target),
         correlations=_correlations(sample, contract, associations),

@@ -21,7 +21,13 @@ from evergreen.data.engine import EngineChoice
 from evergreen.data.holdout import rows_to_split, write_sides
 from evergreen.data.infer import infer_contract, infer_contract_by_columns
 from evergreen.data.ingest import ingest
-from evergreen.data.quality import check_split, check_table, check_table_by_columns, merge
+from evergreen.data.quality import (
+    check,
+    check_split,
+    check_table_by_columns,
+    merge,
+    whole_table,
+)
 from evergreen.data.quality_report import QualityReport
 from evergreen.data.size import choose_engine
 from evergreen.data.sources import describe_source, read_source
@@ -93,9 +99,10 @@ def check_quality(
         with passes_of(raw_table, use_case.training.dask) as way:
             quality = check_table_by_columns(raw_table, contract, use_case, way=way)
         return quality, HTMLString(sample_report(raw_table, contract, quality))
-    frame = raw_table.read()
-    quality = check_table(frame, contract, use_case)
-    return quality, HTMLString(data_report(conform(frame, contract), contract, quality))
+    table = whole_table(raw_table.read(), contract, use_case)
+    quality = check(table)
+    found = {column.name: table.statistics(column) for column in table.columns()}
+    return quality, HTMLString(data_report(table.conformed, contract, quality, statistics=found))
 
 
 def sample_report(raw_table: Dataset, contract: Contract, quality: QualityReport) -> str:

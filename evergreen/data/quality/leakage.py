@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evergreen.data.contract import Column
-from evergreen.data.hashes import count_distinct
 from evergreen.data.quality.observation import (
     Observation,
     Observations,
@@ -17,6 +16,7 @@ from evergreen.data.quality.observation import (
     counted,
     percent,
 )
+from evergreen.data.statistics import ColumnStatistics
 
 SAMPLE_ROWS = 20_000
 SCREEN_ROWS = 2_000  # a column that does badly on so many rows is not looked at further
@@ -41,7 +41,7 @@ def leakage(table: Table, limit: float) -> Observations:
         return
     classify = table.contract.labels is not None
     for column in table.columns("feature"):
-        values = _as_numbers(table.conformed[column.name], column)[rows]
+        values = _as_numbers(table.conformed[column.name], column, rows)
         screen = slice(SCREEN_ROWS)
         if len(rows) > SCREEN_ROWS and (
             _skill(values[screen], target[screen], classify) < limit - SCREEN_SLACK
@@ -69,29 +69,28 @@ def identifiers(table: Table, limit: float) -> Observations:
     for column in table.columns("feature", "ignored"):
         if column.name in table.use_case.data.ignore:
             continue
-        values = table.conformed[column.name]
-        present = values.dropna()
-        if len(present) < MIN_ROWS:
+        found = table.statistics(column)
+        rows, distinct = found.present, found.distinct
+        if rows < MIN_ROWS:
             continue
         if column.role == "ignored" and column.type != "identifier":
             continue
         numeric = column.type in {"number", "integer"}
-        if numeric and not _numbers_the_rows(present):
+        if numeric and not _numbers_the_rows(table.conformed[column.name], found):
             continue
         if column.role == "feature" and not numeric and column.type != "category":
             continue
-        distinct = count_distinct(present.to_numpy()) if numeric else present.nunique()
-        share = distinct / len(present)
+        share = distinct / rows
         if column.role == "ignored":
             message = (
                 f"Column {column.name!r} is left out as an identifier: {counted(distinct, 'value')}"
-                f" in {len(present):,} rows. List it under data.ignore to say so yourself, or set "
+                f" in {rows:,} rows. List it under data.ignore to say so yourself, or set "
                 "its type to category under contract to use it."
             )
         elif share >= limit:
             message = (
                 f"Column {column.name!r} looks like an identifier: {counted(distinct, 'value')} in "
-                f"{len(present):,} rows ({percent(share)}). A model would learn rows by heart; "
+                f"{rows:,} rows ({percent(share)}). A model would learn rows by heart; "
                 "list it under data.ignore."
             )
         else:
@@ -99,26 +98,28 @@ def identifiers(table: Table, limit: float) -> Observations:
         yield Observation(message, columns=(column.name,), count=distinct, share=share)
 
 
-def _numbers_the_rows(present: pd.Series) -> bool:
-    if (present != np.floor(present)).any():
+def _numbers_the_rows(values: pd.Series, found: ColumnStatistics) -> bool:
+    spread = found.spread
+    if spread is None or not spread.whole:
         return False
-    spread = float(present.max()) - float(present.min()) + 1
-    gapless = spread <= 1.1 * len(present)
-    return bool(gapless or present.is_monotonic_increasing or present.is_monotonic_decreasing)
+    if spread.high - spread.low + 1 <= 1.1 * spread.present:  # no gaps
+        return True
+    present = values.dropna()
+    return bool(present.is_monotonic_increasing or present.is_monotonic_decreasing)
 
 
 def _usable_rows(table: Table) -> tuple[NDArray[np.int64], Values]:
     """Return positions of up to 20,000 rows in random order, and their target as numbers."""
     target = table.conformed[table.target.name]
     if table.contract.labels is None:
-        rows = np.flatnonzero(target.notna())
+        usable = target.notna().to_numpy()
+        rows = _thinned(usable, np.zeros(len(usable), dtype=np.int64))
         values = target.to_numpy(dtype="float64")
-        values = values / max(np.abs(values[rows]).max(initial=0), 1e-300)  # squares stay finite
+        values = values / max(np.abs(values[usable]).max(initial=0), 1e-300)  # squares stay finite
     else:
-        codes, _ = pd.factorize(target)
-        counts = np.bincount(codes[codes >= 0])
-        rows = np.flatnonzero((codes >= 0) & (counts[codes] >= MIN_CLASS_ROWS))
-        values = codes
+        values = table.levels(table.target).codes
+        counts = np.bincount(values[values >= 0], minlength=int(values.max(initial=-1)) + 2)
+        rows = _thinned((values >= 0) & (counts[values] >= MIN_CLASS_ROWS), values)
     rows = np.random.default_rng(0).permutation(rows)
     if table.contract.labels is not None:
         # Every class in turn, so that any first part of the rows holds the rare ones, too.
@@ -129,10 +130,28 @@ def _usable_rows(table: Table) -> tuple[NDArray[np.int64], Values]:
     return rows, values[rows]
 
 
-def _as_numbers(values: pd.Series, column: Column) -> Values:
-    """Return a column as floats: categories by their order of appearance, moments in seconds."""
+def _thinned(usable: NDArray[np.bool_], classes: Values) -> NDArray[np.int64]:
+    """Return the positions of usable rows, of each class at most about twice as many as count.
+
+    Only those take part in what follows, whose time would grow faster than the table.
+    """
+    counts = np.bincount(classes[usable], minlength=int(classes.max(initial=-1)) + 2)
+    # -1, no class, is the last place.
+    chances = 2 * SAMPLE_ROWS / np.maximum(counts, 1)
+    if (chances < 1).any():
+        drawn = np.random.default_rng(1).random(len(usable))
+        usable = usable & (drawn < chances[classes])
+    return np.flatnonzero(usable)
+
+
+def _as_numbers(values: pd.Series, column: Column, rows: NDArray[np.int64]) -> Values:
+    """Return some rows as floats: categories by their order of appearance, moments in seconds."""
     if column.type in {"category", "identifier"}:
-        return pd.factorize(values)[0].astype("float64")
+        numbers: Values = np.empty(len(rows))
+        order = np.argsort(rows)
+        numbers[order] = pd.factorize(values.iloc[rows[order]])[0]
+        return numbers
+    values = values.iloc[rows]
     if column.type == "timestamp":
         seconds = values.to_numpy().astype("datetime64[s]").astype("float64")
         return np.where(values.isna(), np.nan, seconds)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,21 @@ from evergreen.config import UseCase
 from evergreen.data.casting import as_number, is_missing
 from evergreen.data.conform import conform
 from evergreen.data.contract import Column, Contract, Role
-from evergreen.data.hashes import Hashes, row_hashes, whole_hashes
+from evergreen.data.hashes import Hashes, parts_of, row_hashes, whole_hashes
 from evergreen.data.splits import Split
+from evergreen.data.statistics import (
+    ColumnStatistics,
+    Levels,
+    column_statistics,
+    has_levels,
+)
+from evergreen.data.threads import in_threads
 
 FIRST_ROWS = 5
 FIRST_COLUMNS = 10
+KEPT_LEVELS = 1_000  # of a column whose rows' levels are kept, in a byte or two each
+
+Counted = TypeVar("Counted")
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ Observations = Iterator[Observation]
 
 @dataclass(frozen=True)
 class Table:
-    """A raw table with what the checks share, each computed at most once.
+    """A raw table with what the checks and the report share, each computed at most once.
 
     ``hashes`` are those of the whole rows, where ``raw`` holds a part of their columns.
     """
@@ -50,6 +60,7 @@ class Table:
     use_case: UseCase
     now: datetime
     hashes: Hashes | None = None
+    _counts: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def conformed(self) -> pd.DataFrame:
@@ -59,13 +70,59 @@ class Table:
     @cached_property
     def row_hashes(self) -> Hashes:
         """One hash per row of all its values."""
-        return whole_hashes(self.conformed) if self.hashes is None else self.hashes
+        if self.hashes is not None:
+            return self.hashes
+        # What has few levels is hashed by these.
+        rows = self.conformed.assign(
+            **{
+                name: pd.Categorical.from_codes(levels.codes, levels.values)
+                for (what, name), levels in self._counts.items()
+                if what == "levels"
+            }
+        )
+        parts = [*in_threads(lambda part: whole_hashes(rows.iloc[part]), parts_of(len(rows)))]
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)
 
-    @cached_property
-    def missing(self) -> dict[str, NDArray[np.bool_]]:
-        """Which values of each column are missing in the raw table."""
-        names = (column.name for column in self.columns())
-        return {name: is_missing(self.raw[name]).to_numpy() for name in names}
+    def look_at_all(self) -> None:
+        """Count what each column holds, on all cores, with a copy or two of it in memory."""
+        self.conformed  # noqa: B018  # before threads wait for each other to make it
+        for _ in in_threads(self._look, self.columns()):
+            pass
+
+    def missing(self, column: Column) -> int:
+        """Return how many values of a raw column are missing."""
+        if self._complete(column):
+            return 0
+        return self._once("missing", column, lambda: int(self.missing_in(column).sum()))
+
+    def missing_in(self, column: Column) -> NDArray[np.bool_]:
+        """Tell which values of a raw column are missing."""
+        return is_missing(self.raw[column.name]).to_numpy()
+
+    def infinite(self, column: Column) -> int:
+        """Return how many values of a raw column are infinite numbers."""
+        if self._complete(column):
+            return 0
+        return self._once("infinite", column, lambda: int(self.infinite_in(column).sum()))
+
+    def infinite_in(self, column: Column) -> NDArray[np.bool_]:
+        """Tell which values of a raw column are infinite numbers."""
+        if column.type not in {"number", "integer"}:
+            return np.zeros(len(self.raw), dtype=bool)
+        return np.isinf(as_number(self.raw[column.name]).to_numpy())
+
+    def statistics(self, column: Column) -> ColumnStatistics:
+        """Return what a conformed column holds."""
+        return self._once("statistics", column, lambda: self._statistics(column))
+
+    def levels(self, column: Column) -> Levels:
+        """Return the levels of a conformed column of text or labels."""
+        found: Levels | None = self._counts.get(("levels", column.name))
+        if found is None:
+            found = Levels.of(self.conformed[column.name])
+            if len(found.values) <= KEPT_LEVELS:
+                self._counts["levels", column.name] = found
+        return found
 
     @property
     def target(self) -> Column:
@@ -80,11 +137,29 @@ class Table:
             if (not roles or column.role in roles) and column.name in self.raw.columns
         ]
 
-    def numbers(self, *roles: Role) -> Iterator[tuple[Column, pd.Series]]:
-        """Yield the columns of numbers, infinities kept."""
-        for column in self.columns(*roles):
-            if column.type in {"number", "integer"}:
-                yield column, as_number(self.raw[column.name])
+    def _look(self, column: Column) -> None:
+        self.statistics(column)
+        self.missing(column)
+        self.infinite(column)
+
+    def _statistics(self, column: Column) -> ColumnStatistics:
+        values = self.conformed[column.name]
+        if has_levels(values, column):
+            return self.levels(column).statistics()
+        return column_statistics(values, column)
+
+    def _complete(self, column: Column) -> bool:
+        """Tell whether a column is known to miss nothing, though infinities would be missing."""
+        found = self._counts.get(("statistics", column.name))
+        return found is not None and not found.missing
+
+    def _once(self, what: str, column: Column, count: Callable[[], Counted]) -> Counted:
+        # Threads work on different columns; a cached property would let one at a time.
+        key = what, column.name
+        if key not in self._counts:
+            self._counts[key] = count()
+        found: Counted = self._counts[key]
+        return found
 
 
 @dataclass(frozen=True)

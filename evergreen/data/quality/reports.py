@@ -76,8 +76,22 @@ def check_table(
     InputError
         If a feature column is absent.
     """
+    return check(whole_table(frame, contract, use_case, now))
+
+
+def whole_table(
+    frame: pd.DataFrame, contract: Contract, use_case: UseCase, now: datetime | None = None
+) -> Table:
+    """Return a table as `check` takes it, all of whose columns have been looked at."""
     raw = frame.reset_index(drop=True)
     table = Table(raw, contract, use_case, now or datetime.now(UTC))
+    table.look_at_all()
+    return table
+
+
+def check(table: Table) -> QualityReport:
+    """Check a whole table as `check_table` does, which may have been looked at already."""
+    use_case = table.use_case
     findings: list[Finding] = []
     ran: list[str] = []
     wanted = [name for name in _PROMISES if getattr(use_case.quality, name).severity != "off"]
@@ -87,7 +101,7 @@ def check_table(
             findings += _findings(name, broken.get(name, ()), use_case)
         ran += wanted
     found, names = _run(TABLE_CHECKS, table, use_case)
-    return _report(len(raw), len(raw.columns), [*ran, *names], findings + found)
+    return _report(len(table.raw), len(table.raw.columns), [*ran, *names], findings + found)
 
 
 def check_table_by_columns(

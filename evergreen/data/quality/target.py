@@ -19,30 +19,30 @@ from evergreen.data.splits import split_method
 
 def target_missing(table: Table, limit: float) -> Observations:
     """Find a greater share of rows without target than allowed."""
-    absent = table.missing[table.target.name]
-    share = float(absent.mean()) if len(absent) else 0.0
+    count = table.missing(table.target)
+    share = count / len(table.raw) if count else 0.0
     if share > limit:
         yield Observation(
-            f"The target {table.target.name!r} is missing in {counted(int(absent.sum()), 'row')} "
+            f"The target {table.target.name!r} is missing in {counted(count, 'row')} "
             f"({percent(share)}, more than {percent(limit)}). Mend the source, or raise "
             "quality.target_missing.limit: rows without target are left out of training.",
             columns=(table.target.name,),
-            count=int(absent.sum()),
+            count=count,
             share=share,
-            rows=first_rows(absent),
+            rows=first_rows(table.missing_in(table.target)),
         )
 
 
 def target_constant(table: Table, limit: float) -> Observations:
     """Find a target with one value throughout."""
-    values = table.conformed[table.target.name].dropna()
-    if len(values) and values.nunique() == 1:
-        value = values.iloc[0]
+    found = table.statistics(table.target)
+    if found.distinct == 1:
+        value = table.conformed[table.target.name].dropna().iloc[0]
         yield Observation(
             f"The target {table.target.name!r} is {value!r} in every row, so there is nothing to "
             "predict. Check data.target and the source.",
             columns=(table.target.name,),
-            count=len(values),
+            count=found.present,
         )
 
 
@@ -85,7 +85,8 @@ def class_balance(table: Table, limit: float) -> Observations:
 def _class_counts(table: Table) -> pd.Series[int]:
     if table.contract.labels is None:
         return pd.Series(dtype="int64")
-    return table.conformed[table.target.name].value_counts()
+    levels = table.statistics(table.target).levels
+    return pd.Series(dtype="int64") if levels is None else levels
 
 
 def _rows_for_folds(table: Table) -> int:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
-
 from evergreen.data.hashes import count_distinct, first_repeats
 from evergreen.data.quality.observation import (
     FIRST_ROWS,
@@ -16,10 +13,6 @@ from evergreen.data.quality.observation import (
     percent,
     quoted,
     these_rows,
-)
-
-FAR_FENCE = (
-    3.0  # interquartile ranges beyond the quartiles (Tukey, Exploratory Data Analysis, 1977)
 )
 
 
@@ -36,18 +29,17 @@ def minimum_rows(table: Table, limit: float) -> Observations:
 
 def infinities(table: Table, limit: float) -> Observations:
     """Find columns with infinite numbers."""
-    for column, numbers in table.numbers("feature", "target"):
-        infinite = np.isinf(numbers.to_numpy())
-        count = int(infinite.sum())
+    for column in table.columns("feature", "target"):
+        count = table.infinite(column)
         if count:
-            rows = first_rows(infinite)
+            rows = first_rows(table.infinite_in(column))
             yield Observation(
                 f"Column {column.name!r} holds {counted(count, 'infinite number')} "
                 f"({these_rows(rows, count)}), mostly left by a division by zero. Mend the "
                 "source; with quality.infinities: warning they count as missing.",
                 columns=(column.name,),
                 count=count,
-                share=count / len(numbers),
+                share=count / len(table.raw),
                 rows=rows,
             )
 
@@ -57,7 +49,7 @@ def empty_columns(table: Table, limit: float) -> Observations:
     names = [
         column.name
         for column in table.columns()
-        if table.missing[column.name].all() and column.name not in table.use_case.data.ignore
+        if table.missing(column) == len(table.raw) and column.name not in table.use_case.data.ignore
     ]
     if names:
         one = len(names) == 1
@@ -72,17 +64,17 @@ def empty_columns(table: Table, limit: float) -> Observations:
 def missing(table: Table, limit: float) -> Observations:
     """Find columns (other than the target) with a greater share of missing values than allowed."""
     for column in table.columns("feature", "timestamp", "group"):
-        absent = table.missing[column.name]
-        share = float(absent.mean()) if len(absent) else 0.0
+        count = table.missing(column)
+        share = count / len(table.raw) if count else 0.0
         if limit < share < 1:
             yield Observation(
-                f"Column {column.name!r} misses {counted(int(absent.sum()), 'value')} "
+                f"Column {column.name!r} misses {counted(count, 'value')} "
                 f"({percent(share)}, more than {percent(limit)}). Mend the source, list it under "
                 "data.ignore, or raise quality.missing.limit.",
                 columns=(column.name,),
-                count=int(absent.sum()),
+                count=count,
                 share=share,
-                rows=first_rows(absent),
+                rows=first_rows(table.missing_in(column)),
             )
 
 
@@ -91,9 +83,7 @@ def constant_columns(table: Table, limit: float) -> Observations:
     if len(table.raw) < 2:
         return
     names = [
-        column.name
-        for column in table.columns("feature")
-        if _is_constant(table.conformed[column.name])
+        column.name for column in table.columns("feature") if table.statistics(column).constant
     ]
     if names:
         one = len(names) == 1
@@ -132,30 +122,19 @@ def outliers(table: Table, limit: float) -> Observations:
     for column in table.columns("feature"):
         if column.type not in {"number", "integer"}:
             continue
-        values = table.conformed[column.name].to_numpy(dtype="float64")
-        known = values[~np.isnan(values)]  # a copy
-        if not len(known):
+        spread = table.statistics(column).spread
+        if spread is None or spread.fences is None:
             continue
-        with np.errstate(over="ignore"):  # then no value lies beyond
-            low, high = np.quantile(known, [0.25, 0.75], overwrite_input=True)
-            reach = FAR_FENCE * (high - low)
-        if not 0 < reach < np.inf:
-            continue
-        far = (values < low - reach) | (values > high + reach)
-        share = float(far.sum() / len(known))
+        (low, high), count = spread.fences, spread.far
+        share = count / spread.present
         if share > limit:
-            count = int(far.sum())
+            values = table.conformed[column.name].to_numpy(dtype="float64")
             yield Observation(
                 f"Column {column.name!r} has {counted(count, 'value')} ({percent(share)}) below "
-                f"{low - reach:.4g} or above {high + reach:.4g}, far from the rest. Check its "
+                f"{low:.4g} or above {high:.4g}, far from the rest. Check its "
                 "unit, or state its range under contract.",
                 columns=(column.name,),
                 count=count,
                 share=share,
-                rows=first_rows(far),
+                rows=first_rows((values < low) | (values > high)),
             )
-
-
-def _is_constant(values: pd.Series) -> bool:
-    first = values.iloc[0]
-    return bool(pd.notna(first) and (values == first).all())

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from evergreen.data.contract import Column
-from evergreen.reporting.associations import as_numbers, is_numeric
-from evergreen.reporting.column_summary import histogram, readable
+from evergreen.data.statistics import as_numbers, histogram_edges, is_numeric
+from evergreen.reporting.column_summary import readable
 from evergreen.reporting.figures.canvas import Sheet
 from evergreen.reporting.numbers import listing, plural, shorten
 from evergreen.reporting.style import INK, SERIES, Drawing
@@ -70,7 +70,8 @@ def _histograms(parts: list[np.ndarray], column: Column, name: str) -> Drawing |
     everything = np.concatenate(parts) if parts else np.array([])
     if not len(everything):
         return None
-    _, edges = histogram(everything, BINS)
+    low, high = float(everything.min()), float(everything.max())
+    edges = histogram_edges(low, high, BINS)
     sheet, axes = _small()
     for part, colour in zip(parts, SERIES, strict=False):
         if not len(part):
@@ -80,13 +81,12 @@ def _histograms(parts: list[np.ndarray], column: Column, name: str) -> Drawing |
         if len(parts) > 1:
             axes.stairs(counts, edges, color=colour, lw=1.3)
     axes.set_ylim(bottom=0)
-    _ends(axes, float(everything.min()), float(everything.max()), column)
+    _ends(axes, low, high, column)
     return sheet.drawing(
         name,
         column.name,
         "",
-        f"Distribution from {readable(float(everything.min()), column)} to "
-        f"{readable(float(everything.max()), column)}.",
+        f"Distribution from {readable(low, column)} to {readable(high, column)}.",
     )
 
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from evergreen.data.contract import Contract
-from evergreen.reporting.associations import Association, as_plain_numbers
-from evergreen.reporting.column_summary import histogram
+from evergreen.data.statistics import ColumnStatistics
+from evergreen.reporting.associations import Association
 from evergreen.reporting.figures.canvas import (
     NAME_LENGTH,
     WIDTH,
@@ -25,23 +25,20 @@ MAX_ROWS = 15
 WRITTEN_CELLS = 12  # up to so many columns, a correlation's value stands in its cell
 
 
-def draw_target(values: pd.Series, contract: Contract) -> Drawing | None:
+def draw_target(found: ColumnStatistics, contract: Contract) -> Drawing | None:
     """Draw the target: rows per class, or a histogram."""
-    present = values.dropna()
     if contract.task == "classification":
-        return _classes(present, contract) if len(present) else None
-    numbers = as_plain_numbers(present).dropna().to_numpy()
-    if not len(numbers):
+        return _classes(found.levels, contract) if found.levels is not None else None
+    spread = found.spread
+    if spread is None:
         return None
     sheet, axes = square_sheet(300)
-    counts, edges = histogram(numbers, 30)
-    axes.stairs(counts, edges, fill=True, color=SERIES[0], alpha=0.8)
+    axes.stairs(spread.counts, spread.edges, fill=True, color=SERIES[0], alpha=0.8)
     axes.grid(visible=False, axis="x")
     unit = contract.column(contract.target).unit
     axes.set_xlabel(f"{shorten(contract.target, 40)}{f' ({unit})' if unit else ''}")
     axes.set_ylabel("Rows")
-    low, high = plain(float(numbers.min())), plain(float(numbers.max()))
-    middle = plain(float(np.median(numbers)))
+    low, middle, high = (plain(each) for each in (spread.low, spread.median, spread.high))
     return sheet.drawing(
         "target",
         f"{contract.target} lies between {low} and {high}, half of it below {middle}",
@@ -49,13 +46,12 @@ def draw_target(values: pd.Series, contract: Contract) -> Drawing | None:
     )
 
 
-def _classes(present: pd.Series, contract: Contract) -> Drawing:
-    sizes = present.astype(str).value_counts()
+def _classes(sizes: pd.Series[int], contract: Contract) -> Drawing:
     shown = sizes.iloc[:MAX_ROWS]
     sheet, axes = row_sheet([str(each) for each in shown.index], guides=False)
     axes.barh(range(len(shown)), shown.to_numpy(), height=0.62, color=SERIES[0], alpha=0.85)
     axes.set_xlabel("Rows", loc="right")
-    most, least = float(sizes.iloc[0] / len(present)), float(sizes.iloc[-1] / len(present))
+    most, least = (float(sizes.iloc[place] / sizes.sum()) for place in (0, -1))
     said = f"between {share(least)} and {share(most)} of the rows each"
     more = f"The {len(shown)} most frequent ones. " if len(sizes) > len(shown) else ""
     return sheet.drawing(

@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergreen.data.casting import as_boolean, as_number, as_text, as_timestamp, cast, is_missing
+from evergreen.data.casting import (
+    as_boolean,
+    as_number,
+    as_text,
+    as_timestamp,
+    by_level,
+    cast,
+    is_missing,
+)
 from evergreen.data.casting import uncastable as not_castable
 
 ODD = pd.Series(
@@ -87,6 +95,21 @@ def test_missing_is_null_or_blank_text():
     assert is_missing(pd.Series(["a", "  ", None])).tolist() == [False, True, True]
     assert is_missing(pd.Series(["a", " ", None], dtype=object)).tolist() == [False, True, True]
     assert is_missing(pd.Series([1.0, np.nan, np.inf])).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("dtype", ["str", object, "category"])
+def test_texts_are_tested_once_each(dtype):
+    values = pd.Series(["a", "b", None, "a", " "], dtype=dtype, index=[3, 1, 4, 1, 5])
+    asked = []
+
+    def test(levels):
+        asked.extend(levels)
+        return levels.isna() | (levels == "a")
+
+    told = by_level(values, test)
+    assert told.tolist() == [True, False, True, True, False]
+    assert told.index.tolist() == [3, 1, 4, 1, 5]
+    assert len(asked) == (3 if dtype == "str" else 5)
 
 
 def test_uncastable_values_are_told_from_missing_ones():

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from evergreen.data.quality_report import Finding, QualityReport
+from evergreen.data.statistics import table_statistics
 from evergreen.reporting import data_report as module
 from evergreen.reporting.data_report import data_report
 from tests.support.html_checks import check_page
@@ -90,6 +91,14 @@ def test_long_tables_are_sampled_for_drawing_and_counted_whole(monkeypatch):
 def test_a_report_is_the_same_each_time():
     frame, contract = mixed_table(rows=50, extra=0)
     assert data_report(frame, contract, quality()) == data_report(frame, contract, quality())
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_known_statistics_make_the_same_report(task):
+    frame, contract = mixed_table(rows=80, extra=1, task=task)
+    known = table_statistics(frame, contract.columns)
+    page = data_report(frame, contract, quality(), statistics=known)
+    assert page == data_report(frame, contract, quality())
 
 
 def test_the_table_is_left_as_it_was():

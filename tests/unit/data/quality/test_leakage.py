@@ -11,6 +11,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 
 from evergreen.data.infer import infer_contract
 from evergreen.data.quality import check_table
+from evergreen.data.quality import leakage as module
 from evergreen.data.quality.leakage import leakage
 from evergreen.data.quality.observation import Table
 from tests.support.use_cases import use_case
@@ -101,6 +102,44 @@ def test_chance_on_few_rows_is_no_leak(seed):
         frame["y"] = ["yes"] * positives + ["no"] * (rows - positives)
         frame["copy"] = frame["y"]
         assert leaks(frame, "classification", "y") == []
+
+
+def many(rows: int) -> pd.DataFrame:
+    random = np.random.default_rng(4)
+    classes = random.choice(["a", "b", "rare"], rows, p=[0.7, 0.295, 0.005])
+    return pd.DataFrame(
+        {
+            "honest": random.normal(size=rows) + (classes == "a"),
+            "copy": pd.Series(classes).map({"a": 0.0, "b": 1.0, "rare": 2.0}),
+            "level": np.where(classes == "a", "x", np.where(classes == "b", "y", "z")),
+            "level of": random.normal(size=rows),
+            "y": classes,
+        }
+    )
+
+
+def test_of_many_rows_some_tell_the_same_and_rare_classes_stay(monkeypatch):
+    monkeypatch.setattr(module, "SAMPLE_ROWS", 200)
+    frame = many(8_000)
+    rare = int((frame["y"] == "rare").sum())
+    assert {leak.columns for leak in leaks(frame, "classification", "y")} == {("copy",), ("level",)}
+
+    case = use_case(target="y")
+    table = Table(frame, infer_contract(frame, case), case, pd.Timestamp.now("UTC"))
+    rows, target = module._usable_rows(table)
+    assert len(rows) == 200
+    assert sorted(np.bincount(target))[0] == min(rare, 66)
+    assert rows.max() > 7_000
+    assert len(np.unique(rows)) == 200
+
+
+def test_of_many_numbers_some_tell_the_same(monkeypatch):
+    monkeypatch.setattr(module, "SAMPLE_ROWS", 200)
+    frame = many(8_000).drop(columns=["y"])
+    frame["copy"] = np.exp(frame["level of"])
+    found = leaks(frame, "regression", "level of")
+    assert [leak.columns for leak in found] == [("copy",)]
+    assert found[0].count == 200
 
 
 def test_a_limit_can_be_set():
