@@ -24,6 +24,7 @@ from evergreen.data.ingest import ingest
 from evergreen.data.quality import check_split, check_table, check_table_by_columns, merge
 from evergreen.data.quality_report import QualityReport
 from evergreen.data.size import choose_engine
+from evergreen.data.source_config import ParquetSource
 from evergreen.data.sources import describe_source, read_source
 from evergreen.data.splits import Split, split_holdout, split_rows
 from evergreen.reporting.data_report import data_report
@@ -54,7 +55,7 @@ def load_table(
     stays = f" to disk, piece by piece: {chosen.reason}" if chosen.external else ""
     announce(f"Load {describe_source(data.source)}{stays}")
     logger.info("The engine is %s: %s", chosen.name, chosen.reason)
-    if chosen.external:
+    if chosen.external or isinstance(data.source, ParquetSource):  # whose pieces are quick to read
         dataset = ingest(data.source, path, chosen)
     else:
         frame = read_source(data.source)
