@@ -122,7 +122,8 @@ class Dataset:
         self._require_columns(columns)
         lost = _read_metadata(self.path)["dtypes"]
         try:
-            table = pq.read_table(self.path, columns=None if columns is None else list(columns))
+            names = None if columns is None else list(columns)
+            table = pq.read_table(self.path, columns=names, pre_buffer=False)  # all bytes at once
         except (pa.ArrowInvalid, OSError) as error:
             raise _damaged(self.path, error) from error
         frame = _as_frame(table, columns, lost)
