@@ -19,7 +19,7 @@ from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
 from evergreen.data.engine import EngineChoice
 from evergreen.data.holdout import rows_to_split, write_sides
-from evergreen.data.infer import infer_contract, infer_contract_by_columns
+from evergreen.data.infer import infer_contract_by_columns
 from evergreen.data.ingest import ingest
 from evergreen.data.quality import check_split, check_table, check_table_by_columns, merge
 from evergreen.data.quality_report import QualityReport
@@ -76,9 +76,7 @@ def load_table(
 def define_contract(raw_table: Dataset, use_case: UseCase) -> Annotated[Contract, "contract"]:
     """Infer what the use case does not say about the columns."""
     announce("Settle the data contract")
-    if raw_table.engine.external:
-        return infer_contract_by_columns(raw_table, use_case)
-    return infer_contract(raw_table.read(), use_case)
+    return infer_contract_by_columns(raw_table, use_case)
 
 
 @step(cache_policy=CACHED)
