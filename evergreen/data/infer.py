@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from evergreen.data.conform import require_unique_names, suggestion
 from evergreen.data.contract import Column, Contract, Role
 from evergreen.data.dataset import Dataset
 from evergreen.data.labels import class_labels, label_type, positive_label
+from evergreen.data.threads import in_threads
 from evergreen.errors import InputError
 
 MAX_CATEGORIES = 1000  # a column with more levels is recorded without them
@@ -55,10 +55,8 @@ def infer_contract_by_columns(table: Dataset, use_case: UseCase) -> Contract:
     def column(name: str) -> pd.Series:
         return table.read([name])[name]
 
-    import joblib
-
-    threads = 1 if table.engine.external else joblib.cpu_count()
-    return _inferred(list(table.columns), table.rows, column, use_case, threads)
+    each = map if table.engine.external else in_threads
+    return _inferred(list(table.columns), table.rows, column, use_case, each)
 
 
 def _inferred(
@@ -66,7 +64,7 @@ def _inferred(
     rows: int,
     column: Callable[[str], pd.Series],
     use_case: UseCase,
-    threads: int = 1,
+    each: Callable[[Callable[[str], Column], list[str]], Iterable[Column]] = map,
 ) -> Contract:
     _require_named_columns(names, use_case)
     if not rows or not names:
@@ -85,15 +83,13 @@ def _inferred(
     def infer(name: str) -> Column:
         return _infer_column(column(name), use_case, target_type)
 
-    with ThreadPoolExecutor(threads, "infer") as pool:
-        columns = tuple(pool.map(infer, names))
     contract = Contract(
         use_case=use_case.name,
         task=use_case.task,
         target=use_case.data.target,
         labels=labels,
         positive=positive_label(labels, use_case) if labels is not None else None,
-        columns=columns,
+        columns=tuple(each(infer, names)),
     )
     _require_features(contract, use_case)
     return contract

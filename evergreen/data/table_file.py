@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,11 +24,13 @@ QUICK_DICTIONARY = 65_536  # bytes; what has more distinct values is stored as i
 class TableFile:
     """Takes the pieces of one table; see `table_file`."""
 
+    path: Path
     file: pq.ParquetWriter
-    thread: ThreadPoolExecutor
+    threads: ThreadPoolExecutor
     rows: int = 0
     fingerprint: Fingerprint = field(default_factory=Fingerprint)
     _encoded: Future[None] | None = None
+    _synced: Future[None] | None = None
 
     def add(self, frame: pd.DataFrame, table: pa.Table, group: int) -> None:
         """Append rows, of which ``table`` is what is stored, in row groups of ``group`` rows.
@@ -35,9 +38,11 @@ class TableFile:
         The last of them may still be under way when this returns: neither may be changed.
         """
         for start in range(0, len(frame), group):
-            self.wait()
+            if self._encoded is not None:
+                self._encoded.result()
+                self._sync()
             part = table.slice(start, group)
-            self._encoded = self.thread.submit(self.file.write_table, part, group)
+            self._encoded = self.threads.submit(self.file.write_table, part, group)
             self.fingerprint.add(frame.iloc[start : start + group], part)
         self.rows += len(frame)
 
@@ -48,9 +53,20 @@ class TableFile:
 
     def wait(self) -> None:
         """Wait until all rows are encoded; raise what went wrong."""
-        if self._encoded is not None:
-            self._encoded.result()
-            self._encoded = None
+        for each in (self._encoded, self._synced):
+            if each is not None:
+                each.result()
+
+    def _sync(self) -> None:
+        """Let the disk take what is there meanwhile, so that there is little to wait for later."""
+        if self._synced is None or self._synced.done():
+            self.wait()
+            self._synced = self.threads.submit(_sync, self.path)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fdatasync(stream.fileno())
 
 
 @contextmanager
@@ -58,9 +74,9 @@ def table_file(path: Path, schema: pa.Schema, engine: Engine) -> Iterator[TableF
     """Yield what takes a table's pieces into a new file, which is closed with the block."""
     with (
         pq.ParquetWriter(path, schema, **_settings(schema, engine)) as file,
-        ThreadPoolExecutor(1, "table-file") as thread,
+        ThreadPoolExecutor(2, "table-file") as threads,
     ):
-        table = TableFile(file, thread)
+        table = TableFile(path, file, threads)
         yield table
         table.wait()
 
