@@ -49,13 +49,18 @@ def infer_type(values: pd.Series) -> InferredType:
     return _text_type(values)
 
 
+def evenly(values: pd.Series, count: int) -> pd.Series:
+    """Return at least ``count`` values (all, if there are fewer), evenly taken."""
+    return values.iloc[:: max(1, len(values) // count)]
+
+
 def infer_moment_format(values: pd.Series) -> str | None:
     """Return the strptime format of a column that is known to hold moments; None for ISO 8601.
 
     Whole numbers such as 20240131 or 2024 are dates where all of them are; other numbers are
     seconds (milli-, micro-, nanoseconds) since 1970.
     """
-    present = _present(_evenly(values, SAMPLE))
+    present = _present(evenly(values, SAMPLE))
     if dtypes.is_datetime64_any_dtype(values.dtype) or present.empty:
         return None
     numbers = as_number(present)
@@ -67,15 +72,23 @@ def infer_moment_format(values: pd.Series) -> str | None:
 
 
 def _number_type(values: pd.Series) -> ColumnType:
+    """Tell the type by a sample; only where that is whole throughout, look at all values."""
+    if not _whole(as_number(evenly(values, SAMPLE))):
+        return "number"
     numbers = as_number(values)
+    gappy = numbers.isna().any() and np.isfinite(numbers).any()
+    return "integer" if gappy and _whole(numbers) else "number"
+
+
+def _whole(numbers: pd.Series) -> bool:
+    """Tell whether all finite numbers are whole."""
     finite = numbers[np.isfinite(numbers)]
-    whole = bool((finite == np.floor(finite)).all())
-    return "integer" if whole and len(finite) and numbers.isna().any() else "number"
+    return bool((finite == np.floor(finite)).all())
 
 
 def _text_type(values: pd.Series) -> InferredType:
     """Tell the type by a sample; look at all values only to confirm it."""
-    sample = _present(_evenly(values, SAMPLE))
+    sample = _present(evenly(values, SAMPLE))
     if sample.empty:
         sample = _present(values)
     if sample.empty:
@@ -155,8 +168,3 @@ def _is_identifier(text: pd.Series) -> bool:
 
 def _present(values: pd.Series) -> pd.Series:
     return values[~is_missing(values)]
-
-
-def _evenly(values: pd.Series, count: int) -> pd.Series:
-    """Return at least ``count`` values (all, if there are fewer), evenly taken."""
-    return values.iloc[:: max(1, len(values) // count)]

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from evergreen.data.casting import each_level_once
 from evergreen.data.engine import IN_MEMORY, Engine
-from evergreen.data.fingerprint import fingerprint
+from evergreen.data.table_file import table_file
 from evergreen.data.threads import in_threads
 from evergreen.errors import InputError, UnreachableError
 
@@ -77,16 +77,15 @@ class Dataset:
         path = Path(path).absolute()
         _require_usable_names(frame)
         table = _to_arrow(frame)
-        stored = cls(path, len(frame), tuple(frame.columns), fingerprint(frame), source, engine)
         dtypes = {str(name): str(dtype) for name, dtype in frame.dtypes.items()}
-        metadata = {**(table.schema.metadata or {}), METADATA_KEY: stored.metadata(dtypes)}
-        with appearing_whole(path) as temporary:
-            pq.write_table(
-                table.replace_schema_metadata(metadata),
-                temporary,
-                row_group_size=ROW_GROUP,
-                compression="zstd",
-            )
+        with (
+            appearing_whole(path) as temporary,
+            table_file(temporary, table.schema, engine) as file,
+        ):
+            file.add(frame, table, ROW_GROUP)
+            digest = file.fingerprint.hexdigest()
+            stored = cls(path, len(frame), tuple(frame.columns), digest, source, engine)
+            file.note({METADATA_KEY: stored.metadata(dtypes)})
         return stored
 
     @classmethod
@@ -130,7 +129,8 @@ class Dataset:
         groups = [names[start : start + width] for start in range(0, len(names), width)] or [[]]
 
         def read(group: list[str]) -> pd.DataFrame:
-            table = pq.read_table(self.path, columns=group, use_threads=len(groups) == 1)
+            alone = len(groups) == 1
+            table = pq.read_table(self.path, columns=group, use_threads=alone, pre_buffer=False)
             return _as_frame(table, group, lost)
 
         try:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from evergreen.data.contract import Column, Contract
 from evergreen.data.dataset import METADATA_KEY, ROW_GROUP, Dataset, appearing_whole
 from evergreen.data.engine import IN_MEMORY, Engine
-from evergreen.data.fingerprint import Fingerprint
+from evergreen.data.table_file import TableFile, table_file
 
 
 @dataclass(frozen=True)
@@ -51,21 +50,24 @@ def _stored(column: Column, contract: Contract) -> StoredColumn:
 class DatasetWriter:
     """Takes the pieces of one table; see `writing`."""
 
-    file: pq.ParquetWriter
+    file: TableFile
+    schema: pa.Schema
     layout: Layout
-    rows: int = 0
-    fingerprint: Fingerprint = field(default_factory=Fingerprint)
     written: Dataset | None = None
 
     def add(self, frame: pd.DataFrame) -> None:
         """Append rows that have the columns of the layout, in its dtypes."""
         if not len(frame):
             return
-        frame = frame[list(self.layout)]
-        self.fingerprint.add(frame)
-        self.rows += len(frame)
-        table = pa.Table.from_pandas(frame, schema=self.file.schema, preserve_index=False)
-        self.file.write_table(table.replace_schema_metadata(None), row_group_size=ROW_GROUP)
+        if list(frame.columns) != list(self.layout):
+            frame = frame[list(self.layout)]
+        table = pa.Table.from_pandas(frame, schema=self.schema, preserve_index=False)
+        self.file.add(frame, table.replace_schema_metadata(None), ROW_GROUP)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are so far."""
+        return self.file.rows
 
     @property
     def dataset(self) -> Dataset:
@@ -92,12 +94,12 @@ def writing(
     schema = pa.schema([(name, column.type) for name, column in layout.items()])
     with (
         appearing_whole(path) as temporary,
-        pq.ParquetWriter(temporary, schema, compression="zstd") as file,
+        table_file(temporary, schema, engine) as file,
     ):
-        writer = DatasetWriter(file, layout)
+        writer = DatasetWriter(file, schema, layout)
         yield writer
-        digest = writer.fingerprint.hexdigest()
-        dataset = Dataset(path, writer.rows, tuple(layout), digest, source, engine)
+        digest = file.fingerprint.hexdigest()
+        dataset = Dataset(path, file.rows, tuple(layout), digest, source, engine)
         dtypes = {name: column.dtype for name, column in layout.items()}
-        file.add_key_value_metadata({METADATA_KEY: dataset.metadata(dtypes)})
+        file.note({METADATA_KEY: dataset.metadata(dtypes)})
     writer.written = dataset

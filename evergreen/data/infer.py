@@ -9,15 +9,17 @@ import pandas as pd
 
 from evergreen.config import ColumnRule, ColumnType, Label, UseCase
 from evergreen.data.casting import as_number, as_text, cast, is_missing
-from evergreen.data.column_types import InferredType, infer_moment_format, infer_type
+from evergreen.data.column_types import InferredType, evenly, infer_moment_format, infer_type
 from evergreen.data.conform import require_unique_names, suggestion
 from evergreen.data.contract import Column, Contract, Role
 from evergreen.data.dataset import Dataset
 from evergreen.data.labels import class_labels, label_type, positive_label
+from evergreen.data.threads import in_threads
 from evergreen.errors import InputError
 
 MAX_CATEGORIES = 1000  # a column with more levels is recorded without them
 _NUMERIC_SHARE = 0.95
+_EXAMPLE_ROWS = 20_000
 
 
 def infer_contract(frame: pd.DataFrame, use_case: UseCase) -> Contract:
@@ -45,16 +47,24 @@ def infer_contract(frame: pd.DataFrame, use_case: UseCase) -> Contract:
 
 
 def infer_contract_by_columns(table: Dataset, use_case: UseCase) -> Contract:
-    """Return what `infer_contract` returns, with one column in memory at a time."""
+    """Return what `infer_contract` returns, with a column for each core in memory at a time.
+
+    Of a table beyond memory it is one column.
+    """
 
     def column(name: str) -> pd.Series:
         return table.read([name])[name]
 
-    return _inferred(list(table.columns), table.rows, column, use_case)
+    each = map if table.engine.external else in_threads
+    return _inferred(list(table.columns), table.rows, column, use_case, each)
 
 
 def _inferred(
-    names: list[str], rows: int, column: Callable[[str], pd.Series], use_case: UseCase
+    names: list[str],
+    rows: int,
+    column: Callable[[str], pd.Series],
+    use_case: UseCase,
+    each: Callable[[Callable[[str], Column], list[str]], Iterable[Column]] = map,
 ) -> Contract:
     _require_named_columns(names, use_case)
     if not rows or not names:
@@ -69,13 +79,17 @@ def _inferred(
         )
     labels, target_type = _target(target, use_case)
     del target
+
+    def infer(name: str) -> Column:
+        return _infer_column(column(name), use_case, target_type)
+
     contract = Contract(
         use_case=use_case.name,
         task=use_case.task,
         target=use_case.data.target,
         labels=labels,
         positive=positive_label(labels, use_case) if labels is not None else None,
-        columns=tuple(_infer_column(column(name), use_case, target_type) for name in names),
+        columns=tuple(each(infer, names)),
     )
     _require_features(contract, use_case)
     return contract
@@ -164,33 +178,42 @@ def _role(name: str, column_type: ColumnType, empty: bool, use_case: UseCase) ->
 def _facts(values: pd.Series, inferred: InferredType, missing: pd.Series) -> dict[str, object]:
     """Return what the table shows of a column: range, categories, nullability, an example."""
     known = cast(values, inferred.type, inferred.format)
-    usable = known.notna() & ~missing
-    if inferred.type in {"number", "integer"}:
-        usable &= np.isfinite(known)
+    facts: dict[str, object] = {"nullable": bool(missing.any())}
+    usable = np.isfinite(known) if known.dtype.kind == "f" else known.notna()
+    if facts["nullable"]:
+        usable &= ~missing
     if not usable.all():
         known = known[usable]
-    facts: dict[str, object] = {"nullable": bool(missing.any())}
-    if inferred.type in {"number", "integer"}:
-        if len(known):
-            facts |= {"minimum": float(known.min()), "maximum": float(known.max())}
-    elif inferred.type == "category":
-        levels = known.unique()
-        facts["categories"] = tuple(sorted(levels)) if 0 < len(levels) <= MAX_CATEGORIES else None
-    if len(known):
-        facts["example"] = _example(known, inferred.type)
-    return facts
+    shown = _of_ordered if inferred.type in {"number", "integer", "timestamp"} else _of_levels
+    return facts | shown(known, inferred.type)
 
 
-def _example(known: pd.Series, column_type: ColumnType) -> Label:
-    """Return a typical value that occurs: the median of what is ordered, else the mode."""
-    if column_type in {"number", "integer"}:
-        median = float(known.quantile(0.5, interpolation="lower"))
-        return int(median) if column_type == "integer" else median
+def _of_ordered(known: pd.Series, column_type: ColumnType) -> dict[str, object]:
+    """Return the range of numbers, and as an example their median: of many values, of some."""
+    if known.empty:
+        return {}
+    some = evenly(known, _EXAMPLE_ROWS)
+    median = some.sort_values().iloc[(len(some) - 1) // 2]
     if column_type == "timestamp":
-        return str(known.sort_values().iloc[(len(known) - 1) // 2].isoformat())
+        return {"example": str(median.isoformat())}
+    return {
+        "minimum": float(known.min()),
+        "maximum": float(known.max()),
+        "example": int(median) if column_type == "integer" else float(median),
+    }
+
+
+def _of_levels(known: pd.Series, column_type: ColumnType) -> dict[str, object]:
+    """Return the levels of a category, and as an example the most frequent one."""
+    facts: dict[str, object] = {}
     counts = known.value_counts(sort=False)
-    frequent = counts.index[counts == counts.max()].min()
-    return bool(frequent) if column_type == "boolean" else str(frequent)
+    if column_type == "category":
+        few = 0 < len(counts) <= MAX_CATEGORIES
+        facts["categories"] = tuple(sorted(counts.index)) if few else None
+    if len(counts):
+        frequent = counts.index[counts == counts.max()].min()
+        facts["example"] = bool(frequent) if column_type == "boolean" else str(frequent)
+    return facts
 
 
 def _require_numbers(target: pd.Series) -> None:

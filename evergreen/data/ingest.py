@@ -24,9 +24,10 @@ import pyarrow.parquet as pq
 from evergreen.data.dataset import Dataset, keeping, piece_rows
 from evergreen.data.dataset_writer import MOMENT, NUMBER, StoredColumn, writing
 from evergreen.data.engine import Engine
-from evergreen.data.source_config import CsvSource, Source
+from evergreen.data.source_config import CsvSource, ParquetSource, Source
 from evergreen.data.sources import describe_source
 from evergreen.data.sources.environment import Environment
+from evergreen.data.sources.parquet_source import is_text
 from evergreen.data.sources.streams import TableStream, evenly, open_stream
 from evergreen.data.sources.tidy import as_text, tidy
 from evergreen.errors import InputError
@@ -118,6 +119,8 @@ def _twice(
     stream = open_stream(source, environ, piece_rows=piece_rows(1_000), backoff=backoff)
     stack.callback(stream.close)
     names = list(stream.names)
+    if isinstance(source, ParquetSource):
+        stream = open_stream(source, environ, piece_rows=piece_rows(len(names)), backoff=backoff)
     if not stream.proven:
         return _kept(stream, names, path, stack), names, {}
 
@@ -127,12 +130,25 @@ def _twice(
             yield _tidy(piece)
 
     types = stream.types or {}
-    floats = {name: kind for name, kind in types.items() if pa.types.is_floating(kind)}
-    settled = {
-        name: StoredColumn(str(np.dtype(kind.to_pandas_dtype())), kind)
-        for name, kind in floats.items()
-    }
-    return again, names, settled
+    settled = {name: _settled(kind, name in stream.whole) for name, kind in types.items()}
+    return again, names, {name: stored for name, stored in settled.items() if stored is not None}
+
+
+def _settled(kind: pa.DataType | None, whole: bool) -> StoredColumn | None:
+    """Return how a column of one type is stored, where no look at its values can change that."""
+    if kind is None:
+        return None
+    if pa.types.is_floating(kind) or (
+        whole and (pa.types.is_integer(kind) or pa.types.is_boolean(kind))
+    ):
+        return StoredColumn(str(np.dtype(kind.to_pandas_dtype())), kind)
+    if is_text(kind):
+        return _PLAIN_TEXT
+    if pa.types.is_date(kind):
+        return MOMENT
+    if pa.types.is_timestamp(kind):
+        return _moment({str(pa.array([], pa.timestamp("us", kind.tz)).to_pandas().dtype)})
+    return None
 
 
 def _kept(stream: TableStream, names: list[str], path: Path, stack: ExitStack) -> Frames:
@@ -155,7 +171,11 @@ def _kept(stream: TableStream, names: list[str], path: Path, stack: ExitStack) -
 
 
 def _tidy(piece: pa.Table) -> pd.DataFrame:
-    return tidy(piece.to_pandas(ignore_metadata=True, date_as_object=False), "")
+    for place, column in enumerate(piece.schema):
+        if pa.types.is_dictionary(column.type) and is_text(column.type.value_type):
+            piece = piece.set_column(place, column.name, piece[place].cast(pa.string()))
+    frame = piece.to_pandas(ignore_metadata=True, date_as_object=False, split_blocks=True)
+    return tidy(frame, "")
 
 
 def _layout(
@@ -171,7 +191,8 @@ def _layout(
 
 def _fitted(frame: pd.DataFrame, layout: Mapping[str, StoredColumn]) -> pd.DataFrame:
     """Return a tidy piece in the table's dtypes."""
-    return pd.DataFrame({name: _as_stored(frame[name], stored) for name, stored in layout.items()})
+    columns = {name: _as_stored(frame[name], stored) for name, stored in layout.items()}
+    return pd.DataFrame(columns, copy=False)
 
 
 def _as_stored(values: pd.Series[Any], stored: StoredColumn) -> pd.Series[Any]:

@@ -19,7 +19,7 @@ from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
 from evergreen.data.engine import EngineChoice
 from evergreen.data.holdout import rows_to_split, write_sides
-from evergreen.data.infer import infer_contract, infer_contract_by_columns
+from evergreen.data.infer import infer_contract_by_columns
 from evergreen.data.ingest import ingest
 from evergreen.data.quality import (
     check,
@@ -30,6 +30,7 @@ from evergreen.data.quality import (
 )
 from evergreen.data.quality_report import QualityReport
 from evergreen.data.size import choose_engine
+from evergreen.data.source_config import ParquetSource
 from evergreen.data.sources import describe_source, read_source
 from evergreen.data.splits import Split, split_holdout, split_rows
 from evergreen.reporting.data_report import data_report
@@ -60,7 +61,7 @@ def load_table(
     stays = f" to disk, piece by piece: {chosen.reason}" if chosen.external else ""
     announce(f"Load {describe_source(data.source)}{stays}")
     logger.info("The engine is %s: %s", chosen.name, chosen.reason)
-    if chosen.external:
+    if chosen.external or isinstance(data.source, ParquetSource):  # whose pieces are quick to read
         dataset = ingest(data.source, path, chosen)
     else:
         frame = read_source(data.source)
@@ -81,9 +82,7 @@ def load_table(
 def define_contract(raw_table: Dataset, use_case: UseCase) -> Annotated[Contract, "contract"]:
     """Infer what the use case does not say about the columns."""
     announce("Settle the data contract")
-    if raw_table.engine.external:
-        return infer_contract_by_columns(raw_table, use_case)
-    return infer_contract(raw_table.read(), use_case)
+    return infer_contract_by_columns(raw_table, use_case)
 
 
 @step(cache_policy=CACHED)

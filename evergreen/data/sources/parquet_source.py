@@ -84,7 +84,7 @@ def require_text(table: pa.Table, where: str) -> None:
         If a column holds bytes that are no UTF-8.
     """
     for name, column in zip(table.column_names, table.columns, strict=True):
-        if not pa.types.is_string(_plain(column.type)):
+        if not is_text(_plain(column.type)):
             continue
         try:
             column.validate(full=True)
@@ -92,6 +92,11 @@ def require_text(table: pa.Table, where: str) -> None:
             raise InputError(
                 f"{where}: column {name!r} is declared as text, but holds bytes that are no UTF-8"
             ) from error
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Tell types of text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _hidden(relative: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from evergreen.data.sources.files import KEY, local_path, unreadable
 from evergreen.data.sources.parquet_source import (
     UNNAMED_INDEX,
     common_schema,
+    is_text,
     matching_files,
     require_text,
 )
@@ -39,7 +40,7 @@ def parquet_stream(source: ParquetSource, environment: Environment, piece_rows: 
     types = {name: schema.field(stored[name]).type for name in names if stored[name] in raw}
     try:
         fingerprint = stamp(files)
-        rows = sum(pq.read_metadata(file).num_rows for file in files)
+        footers = [pq.read_metadata(file) for file in files]
     except OSError as error:
         raise unreadable(path, error) from error
 
@@ -64,14 +65,23 @@ def parquet_stream(source: ParquetSource, environment: Environment, piece_rows: 
     kinds = {name: types.get(name) for name in names}
     for name in added:
         kinds[name] = _kind([fixed.get(name) for fixed in partitions.values()])
-    return TableStream(tuple(names), read, fingerprint, proven=True, rows=rows, types=kinds)
+    without = _without_gaps(footers, [name for name in raw if _may_widen(schema.field(name).type)])
+    return TableStream(
+        tuple(names),
+        read,
+        fingerprint,
+        proven=True,
+        rows=sum(footer.num_rows for footer in footers),
+        types=kinds,
+        whole=[name for name in names if stored[name] in without],
+    )
 
 
 def _pieces(file: Path, columns: Sequence[str], start: int, rows: int) -> Iterator[pa.Table]:
     """Return one file's rows from ``start`` on; groups that end before it are not read."""
     with pq.ParquetFile(file) as looked:
         schema = looked.schema_arrow
-        texts = [name for name in columns if _is_text(schema.field(name).type)]
+        texts = [name for name in columns if is_text(schema.field(name).type)]
     try:
         with pq.ParquetFile(
             file, read_dictionary=texts, buffer_size=BUFFER_BYTES, pre_buffer=False
@@ -86,6 +96,25 @@ def _pieces(file: Path, columns: Sequence[str], start: int, rows: int) -> Iterat
                 yield piece
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise InputError(f"{file}: the Parquet file is damaged: {error}") from error
+
+
+def _may_widen(kind: pa.DataType) -> bool:
+    """Tell types that a frame holds as another one where a value is missing."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind))
+
+
+def _without_gaps(footers: Iterable[pq.FileMetaData], columns: Iterable[str]) -> set[str]:
+    """Return the columns that miss no value, going by the statistics of all row groups."""
+    without = set(columns)
+    for footer in footers:
+        places = {footer.schema.column(n).path: n for n in range(footer.num_columns)}
+        for number in range(footer.num_row_groups):
+            group = footer.row_group(number)
+            for name in tuple(without):
+                found = group.column(places[name]).statistics
+                if found is None or not found.has_null_count or found.null_count:
+                    without.discard(name)
+    return without
 
 
 def _partitions(path: Path, files: Sequence[Path]) -> dict[Path, Mapping[str, Any]]:
@@ -106,7 +135,3 @@ def _partitions(path: Path, files: Sequence[Path]) -> dict[Path, Mapping[str, An
 
 def _kind(values: Sequence[Any]) -> Any:
     return pa.array(values).type
-
-
-def _is_text(kind: Any) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

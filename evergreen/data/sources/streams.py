@@ -7,7 +7,7 @@ gives pieces of any size. `evenly` cuts them into chunks, and `share` divides th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,8 @@ class TableStream:
         Their number, if it is known.
     types
         The columns' types, if they hold for all pieces.
+    whole
+        Columns of which it is known that no value is missing.
     grows
         Whether rows may be added while it is read. Those that are there stay what they are.
     written
@@ -62,6 +64,7 @@ class TableStream:
     proven: bool
     rows: int | None = None
     types: Mapping[str, Any] | None = None
+    whole: Collection[str] = ()
     grows: bool = False
     written: bool = False
     decimal: str = "."

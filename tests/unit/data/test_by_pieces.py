@@ -13,7 +13,7 @@ from evergreen.config import UseCase
 from evergreen.data import dataset as datasets
 from evergreen.data.conform import conform
 from evergreen.data.dataset import Dataset
-from evergreen.data.engine import Engine
+from evergreen.data.engine import IN_MEMORY, Engine
 from evergreen.data.holdout import rows_to_split, write_sides
 from evergreen.data.infer import infer_contract, infer_contract_by_columns
 from evergreen.data.quality import check_split, check_table, check_table_by_columns
@@ -82,7 +82,9 @@ def raw(tmp_path) -> Dataset:
     return Dataset.write(table(), tmp_path / "raw.parquet", "csv x.csv", EXTERNAL)
 
 
-def test_the_contract_is_the_same(raw, case):
+@pytest.mark.parametrize("engine", [EXTERNAL, IN_MEMORY])
+def test_the_contract_is_the_same(case, engine, tmp_path):
+    raw = Dataset.write(table(), tmp_path / "raw.parquet", engine=engine)
     assert infer_contract_by_columns(raw, case) == infer_contract(table(), case)
 
 

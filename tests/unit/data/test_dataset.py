@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from evergreen.data import dataset as datasets
 from evergreen.data.dataset import Dataset
-from evergreen.data.fingerprint import fingerprint
+from evergreen.data.engine import IN_MEMORY, Engine
 from evergreen.errors import InputError, UnreachableError
 
 
@@ -51,7 +52,8 @@ def test_a_table_comes_back_with_its_dtypes_and_values(tmp_path):
     assert back["flags"][0] is True
     assert back["numbers with gaps"][2] == 2
     assert isinstance(back["numbers with gaps"][2], int)
-    assert fingerprint(back) == written.fingerprint
+    again = Dataset.write(back, tmp_path / "again.parquet")
+    assert again.fingerprint == written.fingerprint
 
 
 def test_columns_are_read_in_the_order_asked(tmp_path):
@@ -96,7 +98,7 @@ def test_the_index_is_no_column(tmp_path):
     assert isinstance(back.index, pd.RangeIndex)
 
 
-def test_the_fingerprint_notices_every_change():
+def test_the_fingerprint_notices_every_change(tmp_path):
     frame = _mixed_frame()
     variants = [
         frame,
@@ -106,25 +108,31 @@ def test_the_fingerprint_notices_every_change():
         frame.rename(columns={"count": "counts"}),
         frame.astype({"count": "float64"}),
         frame.assign(text=["a", "b", "ü"]),
+        frame.assign(text=pd.Series(["a", "", "ü"], dtype="str")),
+        frame.assign(text=pd.Series(["aü", None, ""], dtype="str")),
+        frame.assign(category=pd.Series(["a3", None, ""], dtype=object)),
+        frame.assign(flags=pd.Series([True, True, True], dtype=object)),
         frame.assign(count=[1, 2, 3]),
     ]
-    assert len({fingerprint(variant) for variant in variants}) == len(variants)
-    assert fingerprint(frame.set_axis([7, 8, 9])) == fingerprint(frame)
+    prints = [_fingerprint(variant, tmp_path) for variant in variants]
+    assert len(set(prints)) == len(variants)
+    assert _fingerprint(frame.set_axis([7, 8, 9]), tmp_path) == prints[0]
 
 
-def test_the_fingerprint_is_the_same_in_another_process():
+def test_the_fingerprint_is_the_same_in_another_process(tmp_path):
     script = (
-        "import pandas as pd; from evergreen.data.fingerprint import fingerprint;"
-        "print(fingerprint(pd.DataFrame({'a': ['x', None], 'b': [1.5, 2.0]})))"
+        "import sys; import pandas as pd; from evergreen.data.dataset import Dataset;"
+        "frame = pd.DataFrame({'a': ['x', None], 'b': [1.5, 2.0], 'c': [True, None]});"
+        "print(Dataset.write(frame, sys.argv[1]).fingerprint)"
     )
     seeds = [{**os.environ, "PYTHONHASHSEED": seed} for seed in ("1", "2")]
+    command = [sys.executable, "-c", script, str(tmp_path / "other.parquet")]
     printed = {
-        subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, check=True)
-        .stdout.decode()
-        .strip()
+        subprocess.run(command, env=env, capture_output=True, check=True).stdout.decode().strip()
         for env in seeds
     }
-    assert printed == {fingerprint(pd.DataFrame({"a": ["x", None], "b": [1.5, 2.0]}))}
+    frame = pd.DataFrame({"a": ["x", None], "b": [1.5, 2.0], "c": [True, None]})
+    assert printed == {_fingerprint(frame, tmp_path)}
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -210,10 +218,42 @@ def test_row_groups_are_read_one_by_one(tmp_path, monkeypatch):
         stored.row_groups()
 
 
-def test_a_fingerprint_does_not_depend_on_how_many_rows_are_hashed_at_once(monkeypatch):
+def test_a_fingerprint_does_not_depend_on_how_many_rows_are_hashed_at_once(tmp_path, monkeypatch):
     frame = _mixed_frame()
-    whole = fingerprint(frame)
+    whole = _fingerprint(frame, tmp_path)
 
     monkeypatch.setattr("evergreen.data.fingerprint.HASHED_ROWS", 1)
+    assert _fingerprint(frame, tmp_path) == whole
+    monkeypatch.setattr("evergreen.data.dataset.ROW_GROUP", 2)
+    assert _fingerprint(frame, tmp_path) == whole
 
-    assert fingerprint(frame) == whole
+
+@pytest.mark.parametrize("engine", [IN_MEMORY, Engine(name="external")])
+def test_columns_of_many_and_of_few_values_come_back(tmp_path, monkeypatch, engine):
+    monkeypatch.setattr("evergreen.data.dataset.ROW_GROUP", 7_000)
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "many": random.normal(size=30_000),
+            "few": random.integers(0, 9, 30_000),
+            "gappy": np.where(random.random(30_000) < 0.5, np.nan, random.normal(size=30_000)),
+            "long.text": pd.Series(random.random(30_000).astype(str), dtype="str"),
+            "text": pd.Series(random.choice(["a", "b", None], 30_000), dtype=object),
+        }
+    )
+    stored = Dataset.write(frame, tmp_path / "t.parquet", engine=engine)
+    pd.testing.assert_frame_equal(stored.read(), frame)
+    places = pq.read_metadata(stored.path).row_group(0)
+    codecs = {places.column(n).path_in_schema: places.column(n).compression for n in range(5)}
+    numbers = "ZSTD" if engine.external else "UNCOMPRESSED"
+    assert codecs == {
+        "many": numbers,
+        "few": numbers,
+        "gappy": numbers,
+        "long.text": "ZSTD",
+        "text": "ZSTD",
+    }
+
+
+def _fingerprint(frame: pd.DataFrame, folder: Path) -> str:
+    return Dataset.write(frame, folder / "fingerprinted.parquet").fingerprint

@@ -79,6 +79,14 @@ def test_what_the_table_holds_is_recorded_but_does_not_bind():
     assert typed(["2024-01-31", "2024-02-01", "2024-02-02"]).example == "2024-02-01T00:00:00"
 
 
+def test_of_many_values_the_example_is_the_median_of_some():
+    values = np.random.default_rng(0).normal(size=100_000)
+    values[::7] = np.nan
+    example = typed(values).example
+    assert example in values
+    assert abs((values[~np.isnan(values)] < example).mean() - 0.5) < 0.02
+
+
 def test_what_the_use_case_says_goes_first():
     column = typed(range(N), type="category", unit="piece", description="kind")
     assert (column.type, column.unit, column.description) == ("category", "piece", "kind")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import tempfile
 
@@ -88,7 +89,21 @@ def test_csv_of_another_dialect(tmp_path):
 def test_parquet(tmp_path):
     folder = tmp_path / "lake"
     folder.mkdir()
-    table = odd_table()
+    table = odd_table().assign(
+        **{
+            "no text": pd.Series([None] * 23, dtype="str"),
+            "no moment": pd.Series([None] * 23, dtype="datetime64[ns]"),
+            "no zoned moment": pd.Series([None] * 23, dtype="datetime64[ms, Europe/Berlin]"),
+            "zoned moment": pd.date_range("2024-03-30", periods=23, freq="3h", tz="Europe/Berlin"),
+            "gappy truth": pd.array([True, None, False] * 7 + [True, True], dtype="boolean"),
+            "gap at the end": pd.array([*range(22), None], dtype="Int16"),
+            "no integer": pd.array([None] * 23, dtype="Int64"),
+            "small": np.arange(23, dtype="uint8"),
+            "level": pd.Categorical(["a", "b", None] * 7 + ["a", "c"]),
+            "day": [datetime.date(2024, 2, 29)] * 22 + [None],
+            "list": [[1, 2], None] * 11 + [[3]],
+        }
+    )
     table.iloc[:11].to_parquet(folder / "1.parquet", index=False)
     table.iloc[11:].to_parquet(folder / "2.parquet", index=False)
     require_the_same(ParquetSource(type="parquet", path=f"{folder}/"), tmp_path)
