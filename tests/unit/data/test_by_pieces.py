@@ -128,6 +128,20 @@ def test_the_holdout_is_the_same(raw, case, tmp_path):
         assert side.engine == EXTERNAL
 
 
+@pytest.mark.parametrize("taken", ["some", "all", "few", "none"])
+def test_the_rows_of_a_mask_are_those_of_the_whole_table(raw, taken):
+    places = np.arange(raw.rows)
+    mask = {
+        "some": places % 3 == 1,
+        "all": places >= 0,
+        "few": places // 350 == 2,  # one row group
+        "none": places < 0,
+    }[taken]
+    pd.testing.assert_frame_equal(raw.read_where(mask), raw.read()[mask])
+    columns = ["bought", "when", "age"]
+    pd.testing.assert_frame_equal(raw.read_where(mask, columns), raw.read(columns)[mask])
+
+
 def test_some_rows_are_drawn_evenly_and_repeatably(raw):
     drawn = raw.read_some(500, ["number"], seed=1)
     assert len(drawn) == 500
