@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evergreen.data.conform import conform
+from evergreen.data.conform import as_classes, conform
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
 from evergreen.data.dataset_writer import contract_layout, writing
@@ -35,11 +35,21 @@ def rows_to_split(raw: Dataset, contract: Contract, way: Passes | None = None) -
     """
     way = way or Passes()
     known = tuple(column for column in contract.columns if column.role in _ROLES)
-    few = contract.model_copy(update={"columns": known})
+    few = contract.model_copy(
+        update={
+            "columns": tuple(
+                column for column in known if column.role != "target" or contract.labels is None
+            )
+        }
+    )
     names = [column.name for column in known if column.name in raw.columns]
 
     def conformed(number: int) -> pd.DataFrame:
-        return conform(raw.read_row_group(number, names), few)
+        rows = raw.read_row_group(number, names)
+        frame = conform(rows, few)
+        if contract.labels is not None:  # in a byte or two, where objects take eight
+            frame[contract.target] = as_classes(rows[contract.target], contract)
+        return frame
 
     frame = pd.concat([*in_threads(conformed, range(len(raw.row_groups())))], ignore_index=True)
     present = frame[contract.target].notna().to_numpy()

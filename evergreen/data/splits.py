@@ -58,8 +58,9 @@ class SplitRows:
     """The rows to split: a few of their columns, and what tells them apart.
 
     ``frame`` holds conformed rows, each with a target; of its columns only target, timestamp and
-    group are looked at. ``hash_features`` returns `row_hashes` of all rows, ``whole`` a hash of
-    each row's every value; both are asked only if they are needed.
+    group are looked at; classes may be a categorical of the contract's labels. ``hash_features``
+    returns `row_hashes` of all rows, ``whole`` a hash of each row's every value; both are asked
+    only if they are needed.
     """
 
     frame: pd.DataFrame
