@@ -17,7 +17,7 @@ from evergreen.data.dataset import Dataset
 from evergreen.data.infer import infer_contract
 from evergreen.data.quality import check_split, check_table, merge
 from evergreen.data.sources import read_source
-from evergreen.data.splits import split_holdout
+from evergreen.data.splits import SplitRows, split_holdout
 from evergreen.promotion.gate import judge
 from evergreen.promotion.serialization import save_model
 from evergreen.training.evaluation import evaluate
@@ -43,7 +43,7 @@ def main(config: str, folder: Path, reports: bool) -> None:
     frame = conform(raw, contract)
     frame = frame[frame[contract.target].notna()].reset_index(drop=True)
     split = split_holdout(frame, contract, use_case.split)
-    quality = merge(quality, check_split(frame, split, contract, use_case))
+    quality = merge(quality, check_split(SplitRows.of(frame, contract), split, contract, use_case))
     quality.require()
     train = Dataset.write(frame.iloc[split.train], folder / "train.parquet", "plain")
     holdout = frame.iloc[split.holdout]

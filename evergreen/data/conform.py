@@ -117,6 +117,19 @@ def as_label(values: pd.Series, contract: Contract) -> pd.Series:
     return _labels_of(values, contract)
 
 
+def as_classes(values: pd.Series, contract: Contract) -> pd.Categorical[Any]:
+    """Read classes as `as_label` does: a categorical of the contract's labels, in their order."""
+    labels = list(contract.labels or ())
+    if values.dtype == object:
+        values = as_label(values, contract)
+    codes, levels = pd.factorize(values)
+    found = as_label(pd.Series(levels), contract)
+    places = [labels.index(label) if label is not None else -1 for label in found]
+    return pd.Categorical.from_codes(
+        np.array([*places, -1])[codes], dtype=pd.CategoricalDtype(labels)
+    )
+
+
 def _labels_of(values: pd.Series, contract: Contract) -> pd.Series:
     labels = contract.labels or ()
     keys: pd.Series

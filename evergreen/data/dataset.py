@@ -194,7 +194,20 @@ class Dataset:
         InputError, UnreachableError
             As `read` does.
         """
-        return pd.concat([piece[taken[piece.index]] for piece in self.pieces(columns)])
+        self._require_columns(columns)
+        if not taken.any():
+            return self.read(columns).iloc[:0]
+        lost = _read_metadata(self.path)["dtypes"]
+        names = list(self.columns if columns is None else columns)
+        first_rows = np.cumsum([0, *self.row_groups()])
+        parts = np.split(taken, first_rows[1:-1])
+
+        def rows(number: int) -> pa.Table:
+            return self._row_group(number, names).filter(pa.array(parts[number]))
+
+        numbers = [number for number, part in enumerate(parts) if part.any()]
+        frame = _as_frame(pa.concat_tables(in_threads(rows, numbers)), names, lost)
+        return frame.set_axis(pd.Index(np.flatnonzero(taken)), axis=0)
 
     def row_groups(self) -> tuple[int, ...]:
         """Return how many rows each row group of the file has.
@@ -218,9 +231,12 @@ class Dataset:
         self._require_columns(columns)
         lost = _read_metadata(self.path)["dtypes"]
         names = list(self.columns if columns is None else columns)
+        return _as_frame(self._row_group(number, names), names, lost)
+
+    def _row_group(self, number: int, names: list[str]) -> pa.Table:
         try:
             with pq.ParquetFile(self.path) as file:
-                return _as_frame(file.read_row_group(number, names, use_threads=False), names, lost)
+                return file.read_row_group(number, names, use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
             raise _damaged(self.path, error) from error
 

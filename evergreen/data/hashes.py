@@ -7,6 +7,7 @@ that it needs one copy more, where hash tables and inverse permutations need fiv
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from evergreen.data.conform import conform, model_frame
 from evergreen.data.contract import Contract
+from evergreen.data.threads import cores, in_threads
 
 Hashes = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
@@ -28,8 +30,8 @@ def parts_of(rows: int) -> Iterator[slice]:
 
 
 def row_hashes(frame: pd.DataFrame, contract: Contract) -> Hashes:
-    """Return one 64-bit hash per row of its features' values."""
-    return _in_parts(frame, lambda part: _feature_hashes(part, contract))
+    """Return one 64-bit hash per row of its features' values; -0.0 counts as 0.0."""
+    return _in_parts(frame, lambda part: _hashes(model_frame(part, contract), zeros_alike=True))
 
 
 def whole_hashes(conformed: pd.DataFrame) -> Hashes:
@@ -51,9 +53,28 @@ def mixed(hashes: Hashes, seed: int = 0) -> Hashes:
     return scrambled
 
 
+@dataclass(frozen=True, eq=False)
+class Repeats:
+    """How many hashes differ among those of so many rows, and which occur more than once.
+
+    ``hashes`` are these, each once, ascending.
+    """
+
+    rows: int
+    distinct: int
+    hashes: Hashes
+
+    @classmethod
+    def of(cls, hashes: Hashes) -> Repeats:
+        """Find them by one sort."""
+        ordered = _ordered(hashes)
+        again = np.flatnonzero(ordered[1:] == ordered[:-1])
+        return cls(len(hashes), len(hashes) - len(again), np.unique(ordered[again]))
+
+
 def count_distinct(values: NDArray[np.generic]) -> int:
     """Return how many different values there are; none may be NaN."""
-    ordered = np.sort(values)
+    ordered = _ordered(values)
     return len(ordered) - _count_repeats(ordered)
 
 
@@ -79,37 +100,42 @@ def occurring_in(hashes: Hashes, others: Hashes) -> Mask:
     return found
 
 
-def lowest_share(keys: Hashes, strata: NDArray[np.int64] | None, share: float) -> Mask:
+def lowest_share(
+    keys: Hashes, strata: NDArray[np.int64] | None, share: float, repeated: Hashes | None = None
+) -> Mask:
     """Tell which rows have the lowest keys within their stratum, about ``share`` of its rows.
 
     Rows with equal keys are taken or left together; their stratum is the most frequent one among
     them, of equally frequent ones the first. A stratum with at least two keys gets rows on both
-    sides.
+    sides. Strata are small whole numbers; ``repeated`` are the keys that occur more than once,
+    where they are known.
     """
     if strata is None:
-        return _below(keys, _bound(np.sort(keys), share))
-    strata = _agreed(keys, strata)
+        return _below(keys, _bound(keys, share))
+    strata = _agreed(keys, strata, Repeats.of(keys).hashes if repeated is None else repeated)
     held = np.zeros(len(keys), dtype=bool)
-    for stratum in np.unique(strata):
+    for stratum in np.flatnonzero(np.bincount(strata)):
         own = strata == stratum
-        ordered = keys[own]
-        held[own] = _below(ordered, _bound(np.sort(ordered), share))
+        its = keys[own]
+        held[own] = _below(its, _bound(its, share))
     return held
 
 
-def _bound(ordered: Hashes, share: float) -> np.uint64 | None:
-    """Return the greatest key to take of ascending ones; None where there are not two keys.
+def _bound(keys: Hashes, share: float) -> np.uint64 | None:
+    """Return the greatest key to take; None where there are not two different ones.
 
     Keys are taken while half of their rows, with all rows before, are within the share; the first
     one always is, the last one never.
     """
-    if not len(ordered) or ordered[0] == ordered[-1]:
+    if not len(keys) or keys.min() == keys.max():
         return None
-    wanted = max(1, round(share * len(ordered)))
-    key = ordered[min(wanted, len(ordered) - 1)]
-    start, end = (int(np.searchsorted(ordered, key, side)) for side in ("left", "right"))
-    if start + end > 2 * wanted or end == len(ordered):
-        key = ordered[max(start - 1, 0)]  # the one before
+    wanted = max(1, round(share * len(keys)))
+    place = min(wanted, len(keys) - 1)
+    key = np.partition(keys, place)[place]
+    before = keys < key
+    start, end = int(before.sum()), int((keys <= key).sum())
+    if start and (start + end > 2 * wanted or end == len(keys)):
+        key = keys[before].max()
     return np.uint64(key)
 
 
@@ -117,11 +143,8 @@ def _below(keys: Hashes, bound: np.uint64 | None) -> Mask:
     return np.zeros(len(keys), dtype=bool) if bound is None else keys <= bound
 
 
-def _agreed(keys: Hashes, strata: NDArray[np.int64]) -> NDArray[np.int64]:
+def _agreed(keys: Hashes, strata: NDArray[np.int64], repeated: Hashes) -> NDArray[np.int64]:
     """Give rows with equal keys one stratum: the most frequent one, of equal ones the first."""
-    ordered = np.sort(keys)
-    repeated = np.unique(ordered[:-1][ordered[1:] == ordered[:-1]])
-    del ordered
     if not len(repeated):
         return strata
     several = occurring_in(keys, repeated)
@@ -138,6 +161,17 @@ def _agreed(keys: Hashes, strata: NDArray[np.int64]) -> NDArray[np.int64]:
     return agreed
 
 
+def _ordered(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return the values sorted: split by rank first, so that every core sorts a share of them."""
+    cuts = [len(values) * core // cores() for core in range(1, cores())]
+    if len(values) <= PART_ROWS or not cuts:
+        return np.sort(values)
+    ordered = np.partition(values, cuts)
+    for _ in in_threads(np.ndarray.sort, np.split(ordered, cuts)):
+        pass
+    return ordered
+
+
 def _in_parts(frame: pd.DataFrame, of: Callable[[pd.DataFrame], Hashes]) -> Hashes:
     hashes = np.empty(len(frame), dtype=np.uint64)
     for part in parts_of(len(frame)):
@@ -145,15 +179,36 @@ def _in_parts(frame: pd.DataFrame, of: Callable[[pd.DataFrame], Hashes]) -> Hash
     return hashes
 
 
-def _feature_hashes(frame: pd.DataFrame, contract: Contract) -> Hashes:
-    features = model_frame(frame, contract)
-    numbers = features.select_dtypes("float64").columns
-    features[numbers] = features[numbers] + 0.0  # -0.0 is 0.0
-    return _hashes(features)
+def _hashes(frame: pd.DataFrame, *, zeros_alike: bool = False) -> Hashes:
+    """Return what `pandas.util.hash_pandas_object` does.
+
+    Of numbers, it is computed in two buffers that stay in the cache, where pandas takes new memory
+    at each of its ten operations per column.
+    """
+    hashes = np.full(len(frame), 0x345678, dtype=np.uint64)
+    bits, spare = np.empty((2, len(frame)), dtype=np.uint64)
+    factor, columns = 1_000_003, len(frame.columns)
+    for place, (_, values) in enumerate(frame.items()):
+        if values.dtype == np.float64:
+            np.add(values.to_numpy(), 0.0 if zeros_alike else -0.0, out=bits.view(np.float64))
+            _mix(bits, spare)
+            hashes ^= bits
+        else:
+            hashes ^= pd.util.hash_pandas_object(values, index=False).to_numpy()
+        hashes *= np.uint64(factor)
+        factor += 82_520 + 2 * (columns - place)
+    hashes += np.uint64(97_531)
+    return hashes
 
 
-def _hashes(frame: pd.DataFrame) -> Hashes:
-    return np.asarray(pd.util.hash_pandas_object(frame, index=False), dtype=np.uint64)
+def _mix(bits: Hashes, spare: Hashes) -> None:
+    """Scramble bits in place, like SplitMix64."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        np.right_shift(bits, shift, out=spare)
+        bits ^= spare
+        bits *= np.uint64(factor)
+    np.right_shift(bits, 31, out=spare)
+    bits ^= spare
 
 
 def _count_repeats(ordered: NDArray[np.generic]) -> int:

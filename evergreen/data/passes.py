@@ -1,4 +1,4 @@
-"""Who goes through a table that stays on disk: this process, or others for it."""
+"""Who goes through a table at rest: this process, or others for it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import pandas as pd
 
 from evergreen.data.dataset import Dataset
 from evergreen.data.hashes import Hashes
+from evergreen.data.threads import in_threads
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
 class Passes:
-    """Goes through a table in this process, one piece after the other."""
+    """Goes through a table in this process."""
 
     def over_rows(self, function: Callable[[pd.DataFrame], Made], table: Dataset) -> Iterator[Made]:
-        """Yield what a function makes of each piece of rows, in order; pieces are of any size."""
-        return map(function, table.pieces())
+        """Yield what a function makes of each row group, in order; each core takes one."""
+        numbers = range(len(table.row_groups()))
+        return in_threads(lambda number: function(table.read_row_group(number)), numbers)
 
     def each(
         self, function: Callable[[Dataset, Item], Made], table: Dataset, items: Sequence[Item]

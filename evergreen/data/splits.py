@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Literal
 
 import numpy as np
@@ -16,17 +17,18 @@ from numpy.typing import NDArray
 
 from evergreen.config import SplitConfig
 from evergreen.data.casting import as_text, as_timestamp
-from evergreen.data.conform import conform, target_values
+from evergreen.data.conform import target_values
 from evergreen.data.contract import Contract, Role
 from evergreen.data.hashes import (
     Hashes,
-    count_distinct,
+    Repeats,
+    conformed_hashes,
     lowest_share,
     mixed,
     parts_of,
     row_hashes,
-    whole_hashes,
 )
+from evergreen.data.threads import in_threads
 from evergreen.errors import InputError
 
 Method = Literal["random", "stratified", "group", "time"]
@@ -56,22 +58,38 @@ class SplitRows:
     """The rows to split: a few of their columns, and what tells them apart.
 
     ``frame`` holds conformed rows, each with a target; of its columns only target, timestamp and
-    group are looked at. ``features`` returns `row_hashes` of all rows, ``whole`` a hash of each
-    row's every value; both are asked only if they are needed.
+    group are looked at; classes may be a categorical of the contract's labels. ``hash_features``
+    returns `row_hashes` of all rows, ``whole`` a hash of each row's every value; both are asked
+    only if they are needed.
     """
 
     frame: pd.DataFrame
-    features: Callable[[], Hashes]
+    hash_features: Callable[[], Hashes]
     whole: Callable[[], Hashes]
 
     @classmethod
     def of(cls, frame: pd.DataFrame, contract: Contract) -> SplitRows:
         """Return the rows of a conformed frame."""
+
+        def hashed(of: Callable[[pd.DataFrame], Hashes]) -> Hashes:
+            parts = list(in_threads(lambda part: of(frame.iloc[part]), parts_of(len(frame))))
+            return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)
+
         return cls(
             frame,
-            lambda: row_hashes(frame, contract),
-            lambda: whole_hashes(conform(frame, contract)),
+            lambda: hashed(partial(row_hashes, contract=contract)),
+            lambda: hashed(partial(conformed_hashes, contract=contract)),
         )
+
+    @cached_property
+    def features(self) -> Hashes:
+        """One hash per row of its features."""
+        return self.hash_features()
+
+    @cached_property
+    def repeats(self) -> Repeats:
+        """Which of these hashes several rows have."""
+        return Repeats.of(self.features)
 
 
 def split_method(contract: Contract, config: SplitConfig) -> Method:
@@ -118,12 +136,13 @@ def split_rows(rows: SplitRows, contract: Contract, config: SplitConfig) -> Spli
         )
     if method == "time":
         return _split_by_time(frame, contract, config)
+    repeated = None
     if method == "group":
         keys = _group_keys(rows, contract, config.seed)
     else:
-        keys = _row_keys(rows, config.seed)
+        keys, repeated = _row_keys(rows, config.seed)
     strata = _classes(frame, contract) if method == "stratified" else None
-    held = lowest_share(keys, strata, config.holdout)
+    held = lowest_share(keys, strata, config.holdout, repeated)
     if not held.any():
         what = "group" if method == "group" else "distinct row"
         raise InputError(
@@ -159,7 +178,7 @@ def make_folds(
     if contract.task == "classification":
         _require_class_rows(frame, contract, config.folds)
     # Rows in hash order are shuffled already, whatever order the table came in.
-    keys = _row_keys(SplitRows.of(frame, contract), config.seed)
+    keys, _ = _row_keys(SplitRows.of(frame, contract), config.seed)
     order = np.argsort(keys, kind="stable")
     shuffled = frame.iloc[order]
     return [
@@ -168,9 +187,9 @@ def make_folds(
     ]
 
 
-def repeats_are_natural(hashes: Hashes) -> bool:
+def repeats_are_natural(repeats: Repeats) -> bool:
     """Tell whether most rows repeat others, because few distinct rows exist at all."""
-    return count_distinct(hashes) < REPEATS_ARE_NATURAL * len(hashes)
+    return repeats.distinct < REPEATS_ARE_NATURAL * repeats.rows
 
 
 def group_values(frame: pd.DataFrame, contract: Contract) -> pd.Series | None:
@@ -179,14 +198,16 @@ def group_values(frame: pd.DataFrame, contract: Contract) -> pd.Series | None:
     return None if name is None else as_text(frame[name])
 
 
-def _row_keys(rows: SplitRows, seed: int) -> Hashes:
-    hashes = rows.features()
-    if repeats_are_natural(hashes):
+def _row_keys(rows: SplitRows, seed: int) -> tuple[Hashes, Hashes]:
+    """Return a key for each row, and in ascending order those that several rows have."""
+    if repeats_are_natural(rows.repeats):
         # Whole rows, each copy numbered: copies are alike, so it does not matter which is which.
         whole = rows.whole()
         occurrence = pd.Series(whole).groupby(whole).cumcount()
-        hashes = mixed(whole) + np.asarray(occurrence, dtype=np.uint64)
-    return mixed(hashes, seed)
+        keys = mixed(mixed(whole) + np.asarray(occurrence, dtype=np.uint64), seed)
+        return keys, Repeats.of(keys).hashes
+    # Mixing is one-to-one: what differs still differs.
+    return mixed(rows.features, seed), np.sort(mixed(rows.repeats.hashes, seed))
 
 
 def _group_keys(rows: SplitRows, contract: Contract, seed: int) -> Hashes:
@@ -194,7 +215,7 @@ def _group_keys(rows: SplitRows, contract: Contract, seed: int) -> Hashes:
     hashes = np.array(pd.util.hash_pandas_object(groups, index=False), dtype=np.uint64)
     alone = groups.isna().to_numpy()
     if alone.any():
-        hashes[alone] = rows.features()[alone]
+        hashes[alone] = rows.features[alone]
     return mixed(hashes, seed)
 
 
@@ -298,14 +319,11 @@ def _spanning_groups(contract: Contract) -> str:
 
 def _classes(frame: pd.DataFrame, contract: Contract) -> Positions:
     """Return each row's class as its place among the contract's labels."""
-    labels = contract.labels or ()
-    place = {label: index for index, label in enumerate(labels)}
-    classes = np.empty(len(frame), dtype=np.int64)
-    for part in parts_of(len(frame)):  # what is made of text on the way is large
-        codes, found = pd.factorize(target_values(frame.iloc[part], contract))
-        places = np.array([place[label] for label in found], dtype="int64")
-        classes[part] = places[codes]
-    return classes
+    place = {label: index for index, label in enumerate(contract.labels or ())}
+    codes, found = pd.factorize(frame[contract.target])
+    if (codes < 0).any():
+        target_values(frame, contract)  # which says how many rows have none
+    return np.array([place[label] for label in found], dtype="int64")[codes]
 
 
 def _require_class_rows(frame: pd.DataFrame, contract: Contract, folds: int) -> None:

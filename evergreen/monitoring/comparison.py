@@ -6,7 +6,7 @@ The same code counts windows later, so that a reference and a window differ in n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evergreen.monitoring.encoding import ColumnEncoder
+from evergreen.data.hashes import parts_of
+from evergreen.data.threads import in_threads
+from evergreen.monitoring.encoding import ColumnEncoder, EncodedColumn
 from evergreen.monitoring.grid import Grid, quantiles
-from evergreen.monitoring.looks import Axes, FirstLook, Pieces, SecondLook
+from evergreen.monitoring.looks import Axes, FirstLook, Pieces, SecondLook, coded_rows
 from evergreen.monitoring.outputs import brier, sure_bins
 from evergreen.monitoring.packed import Packed
 from evergreen.monitoring.reference import (
@@ -31,6 +33,7 @@ from evergreen.monitoring.reference import (
     comparison_of,
 )
 from evergreen.monitoring.scores import MomentSums, fisher_spread
+from evergreen.monitoring.window import libraries
 
 if TYPE_CHECKING:
     from evergreen.monitoring.profile import ColumnProfile, Profile
@@ -49,17 +52,32 @@ def make_comparison(
     ``table`` holds the feature columns, ``columns`` their plain profiles; the predictions are of
     rows that the model was not fitted on, where there are such.
     """
-    references = [column_reference(table[column.name], column) for column in columns]
-    piece = Pieces(references).piece(table)
-    first = piece.first()
-    seconds = [piece.second(Axes.of(first))] if has_structure(references) else []
+    rows = len(next(iter(table.values()))) if table else 0
+    references: list[ColumnReference] = []
+
+    def encoded() -> Iterator[EncodedColumn]:
+        for reference, codes in in_threads(lambda each: _encoded(table[each.name], each), columns):
+            references.append(reference)
+            yield codes
+
+    hashes, codes = coded_rows(encoded(), rows)
+    whole = Pieces(references)
+    pieces = [
+        whole.coded(hashes[part], [column[part] for column in codes], part.start)
+        for part in parts_of(rows)
+    ]
+    with libraries().limit(limits=1, user_api="blas"):  # the threads are these
+        first = reduce(FirstLook.merge, in_threads(lambda piece: piece.first(), pieces))
+        seconds: list[SecondLook] = []
+        if has_structure(references):
+            axes = Axes.of(first)
+            seconds = list(in_threads(lambda piece: piece.second(axes), pieces))
     return comparison_of_looks(references, first, seconds, predictions)
 
 
 def column_reference(values: pa.Array, column: ColumnProfile) -> ColumnReference:
     """Return what a column of later windows is compared with, from all its values."""
-    empty = ColumnEncoder(_plain(column))
-    return _counted(empty, empty.encode(values).counts.bins)
+    return _encoded(values, column)[0]
 
 
 def has_structure(references: Sequence[ColumnReference]) -> bool:
@@ -144,6 +162,13 @@ def _plain(column: ColumnProfile) -> ColumnReference:
         deviation=number.deviation or 0.0,
         grid=GridReference.of(Grid(points)),
     )
+
+
+def _encoded(values: pa.Array, column: ColumnProfile) -> tuple[ColumnReference, EncodedColumn]:
+    """Return a column's reference, and all its values coded by it."""
+    encoder = ColumnEncoder(_plain(column))
+    encoded = encoder.encode(values)
+    return _counted(encoder, encoded.counts.bins), encoded
 
 
 def _counted(encoder: ColumnEncoder, bins: npt.NDArray[np.int64]) -> ColumnReference:

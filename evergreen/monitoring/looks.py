@@ -6,7 +6,7 @@ counted adds up exactly, sums within rounding; so it matters little who looks at
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from evergreen.monitoring.encoding import ColumnEncoder, ScoreTable
+from evergreen.monitoring.encoding import ColumnEncoder, EncodedColumn, ScoreTable
 from evergreen.monitoring.grid import CodeArray
 from evergreen.monitoring.reading import HashArray, mixed
 from evergreen.monitoring.reference import ColumnReference
@@ -110,13 +110,24 @@ class Pieces:
     def piece(self, table: Mapping[str, pa.Array], start: int = 0) -> Piece:
         """Code rows; ``start`` is the place of the first one in the whole table."""
         rows = len(next(iter(table.values()))) if table else 0
-        hashes = np.zeros(rows, dtype=np.uint64)
-        codes = []
-        for encoder in self._encoders:
-            encoded = encoder.encode(table[encoder.reference.name])
-            codes.append(encoded.codes)
-            hashes = mixed(hashes, encoded.bits)
+        encoded = (each.encode(table[each.reference.name]) for each in self._encoders)
+        return self.coded(*coded_rows(encoded, rows), start)
+
+    def coded(self, hashes: HashArray, codes: Sequence[CodeArray], start: int = 0) -> Piece:
+        """Return rows that are coded already."""
         return Piece(start, hashes, codes, self._scores, tuple(self._varied))
+
+
+def coded_rows(
+    columns: Iterable[EncodedColumn], rows: int
+) -> tuple[HashArray, Sequence[CodeArray]]:
+    """Return the hashes of so many rows, and their codes by columns."""
+    hashes = np.zeros(rows, dtype=np.uint64)
+    codes = []
+    for column in columns:
+        codes.append(column.codes)
+        hashes = mixed(hashes, column.bits)
+    return hashes, codes
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from evergreen.config import Label, Task
 from evergreen.data.contract import Column, Contract
+from evergreen.data.threads import in_threads
 from evergreen.errors import InputError
 from evergreen.monitoring.grid import QUANTILES as QUANTILES  # noqa: PLC0414  (re-export)
 from evergreen.monitoring.grid import quantiles
@@ -135,7 +136,9 @@ def make_profile(frame: pd.DataFrame, contract: Contract, predictions: Predictio
         raise InputError("There are no rows to make a reference profile of.")
     from evergreen.monitoring.comparison import make_comparison
 
-    columns = tuple(profile_column(frame[column.name], column) for column in contract.features)
+    columns = tuple(
+        in_threads(lambda column: profile_column(frame[column.name], column), contract.features)
+    )
     comparison = make_comparison(as_arrow(frame, contract), columns, predictions)
     moments = frame[name] if (name := moment_column(contract)) in frame.columns else None
     return assemble_profile(contract, moments, columns, comparison, predictions)
@@ -221,7 +224,8 @@ def seconds_since_1970(values: pd.Series[Any]) -> FloatArray:
 
 def as_arrow(frame: pd.DataFrame, contract: Contract) -> dict[str, pa.Array]:
     """Return the feature columns of a conformed frame as Arrow arrays."""
-    return {column.name: _arrow(frame[column.name]) for column in contract.features}
+    names = [column.name for column in contract.features]
+    return dict(zip(names, in_threads(lambda name: _arrow(frame[name]), names), strict=True))
 
 
 def _arrow(values: pd.Series[Any]) -> pa.Array:

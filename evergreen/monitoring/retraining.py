@@ -15,7 +15,7 @@ import pandas as pd
 from evergreen.config import UseCase
 from evergreen.data.conform import conform
 from evergreen.data.contract import Column, Contract
-from evergreen.data.hashes import row_hashes
+from evergreen.data.hashes import Repeats, row_hashes
 from evergreen.data.splits import Method, Split, repeats_are_natural, split_holdout
 from evergreen.errors import InputError, RefusedError
 from evergreen.monitoring.settings import RetrainConfig
@@ -208,7 +208,7 @@ def _without_copies(
 ) -> tuple[pd.DataFrame, int]:
     """Leave out training rows with the features of a holdout row, unless repeats are natural."""
     hashes, kept = row_hashes(training, contract), row_hashes(held, contract)
-    if repeats_are_natural(np.concatenate([hashes, kept])):
+    if repeats_are_natural(Repeats.of(np.concatenate([hashes, kept]))):
         return training, 0
     shared = np.isin(hashes, kept)
     return training[~shared], int(shared.sum())

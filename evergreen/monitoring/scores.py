@@ -96,7 +96,7 @@ class MomentSums:
         return cls(
             _float64(squares.T @ squares),
             _float64((squares * z).T @ z),
-            (squares.astype(np.float64) ** 2).sum(axis=0),
+            np.array([column @ column for column in squares.T.astype(np.float64)]),
         )
 
     def merge(self, other: MomentSums) -> MomentSums:

@@ -196,7 +196,7 @@ class WindowCounter:
 
     def count(self, batches: Iterable[pa.RecordBatch | pa.Table]) -> WindowProfile:
         """Profile a window; batches are read one after the other and not kept."""
-        with _libraries().limit(limits=1, user_api="blas"):  # in products this small, threads wait
+        with libraries().limit(limits=1, user_api="blas"):  # in products this small, threads wait
             return self._count(batches)
 
     def _count(self, batches: Iterable[pa.RecordBatch | pa.Table]) -> WindowProfile:
@@ -282,7 +282,7 @@ def _parts(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[pa.RecordBa
 
 
 @cache
-def _libraries() -> Any:
+def libraries() -> Any:
     """Return the loaded libraries that have threads; to find them takes longer than a window."""
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 

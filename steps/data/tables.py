@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
-import pandas as pd
 from zenml import log_metadata, step
 from zenml.logger import get_logger
 from zenml.types import HTMLString
@@ -32,7 +33,7 @@ from evergreen.data.quality_report import QualityReport
 from evergreen.data.size import choose_engine
 from evergreen.data.source_config import ParquetSource
 from evergreen.data.sources import describe_source, read_source
-from evergreen.data.splits import Split, split_holdout, split_rows
+from evergreen.data.splits import Split, SplitRows, split_rows
 from evergreen.reporting.data_report import data_report
 from evergreen.reporting.facts import DataFacts
 from evergreen.training.bounds import REPORT_ROWS, some_rows
@@ -135,57 +136,24 @@ def split_table(
     """
     require_quality(table_quality, table_report, use_case)
     announce("Set the holdout aside")
-    if raw_table.engine.external:
-        training_rows, holdout_rows, facts = divide_on_disk(
-            raw_table, contract, table_quality, use_case
-        )
-        return training_rows, holdout_rows, facts
-    frame = conform(raw_table.read(), contract)
-    frame = frame[frame[contract.target].notna()]
-    split = split_holdout(frame, contract, use_case.split)
+    split = partial(split_rows, contract=contract, config=use_case.split)
     # ZenML counts outputs by the return statement: a tuple must stand there.
-    training_rows, holdout_rows, facts = divide(
-        frame, split, raw_table, contract, table_quality, use_case
-    )
+    training_rows, holdout_rows, facts = divide(split, raw_table, contract, table_quality, use_case)
     return training_rows, holdout_rows, facts
 
 
 def divide(
-    frame: pd.DataFrame,
-    split: Split,
+    split_of: Callable[[SplitRows], Split],
     raw_table: Dataset,
     contract: Contract,
     table_quality: QualityReport,
     use_case: UseCase,
 ) -> tuple[Dataset, Dataset, DataFacts]:
-    """Write both sides of a split of a conformed table; raise `RefusedError` where they share."""
-    quality = merge(table_quality, check_split(frame, split, contract, use_case))
-    if quality.errors:
-        require_quality(quality, data_report(frame, contract, quality), use_case)
-    training_rows = Dataset.write(
-        frame.iloc[split.train],
-        scratch_file("training.parquet"),
-        f"{raw_table.source} (training)",
-        raw_table.engine,
-    )
-    holdout_rows = Dataset.write(
-        frame.iloc[split.holdout],
-        scratch_file("holdout.parquet"),
-        f"{raw_table.source} (holdout)",
-        raw_table.engine,
-    )
-    facts = data_facts(raw_table, training_rows, holdout_rows, split, contract, quality)
-    return training_rows, holdout_rows, facts
-
-
-def divide_on_disk(
-    raw_table: Dataset, contract: Contract, table_quality: QualityReport, use_case: UseCase
-) -> tuple[Dataset, Dataset, DataFacts]:
-    """Do what splitting, `divide` and its checks do, with a piece of the table in memory."""
+    """Split the rows that have a target; raise `RefusedError` where both sides share rows."""
     with passes_of(raw_table, use_case.training.dask) as way:
         rows = rows_to_split(raw_table, contract, way)
-        split = split_rows(rows, contract, use_case.split)
-        checked = check_split(rows.frame, split, contract, use_case, rows.features())
+        split = split_of(rows)
+        checked = check_split(rows, split, contract, use_case)
     quality = merge(table_quality, checked)
     if quality.errors:
         require_quality(quality, sample_report(raw_table, contract, quality), use_case)

@@ -9,11 +9,11 @@ from zenml import log_metadata, step
 from zenml.types import HTMLString
 
 from evergreen.config import UseCase
-from evergreen.data.conform import conform
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
 from evergreen.data.quality_report import QualityReport
 from evergreen.data.sources import describe_source, read_source
+from evergreen.data.splits import Split, SplitRows
 from evergreen.errors import InputError
 from evergreen.monitoring.retraining import (
     Selection,
@@ -112,11 +112,13 @@ def split_by_recency(
     """Hold out the newest labelled rows. The run ends here where a quality check says no."""
     require_quality(table_quality, table_report, use_case)
     announce("Hold out the newest rows")
-    frame = conform(raw_table.read(), contract)
-    split = selection.split(len(frame), contract)
+
+    def newest(rows: SplitRows) -> Split:
+        return selection.split(len(rows.frame), contract)
+
     # ZenML counts outputs by the return statement: a tuple must stand there.
     training_rows, holdout_rows, facts = divide(
-        frame, split, raw_table, contract, table_quality, use_case
+        newest, raw_table, contract, table_quality, use_case
     )
     facts = facts.model_copy(update={"split_method": "time", "split_boundary": selection.boundary})
     return training_rows, holdout_rows, facts

@@ -16,8 +16,8 @@ from evergreen.config import UseCase
 from evergreen.data.casting import as_number, is_missing
 from evergreen.data.conform import conform
 from evergreen.data.contract import Column, Contract, Role
-from evergreen.data.hashes import Hashes, parts_of, row_hashes, whole_hashes
-from evergreen.data.splits import Split
+from evergreen.data.hashes import Hashes, whole_hashes
+from evergreen.data.splits import Split, SplitRows
 from evergreen.data.statistics import (
     ColumnStatistics,
     Levels,
@@ -80,8 +80,7 @@ class Table:
                 if what == "levels"
             }
         )
-        parts = [*in_threads(lambda part: whole_hashes(rows.iloc[part]), parts_of(len(rows)))]
-        return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)
+        return whole_hashes(rows)
 
     def look_at_all(self) -> None:
         """Count what each column holds, on all cores, with a copy or two of it in memory."""
@@ -164,20 +163,16 @@ class Table:
 
 @dataclass(frozen=True)
 class SplitTable:
-    """A conformed table with its split.
+    """The rows of a conformed table with their split."""
 
-    ``known`` are the hashes of its rows' features, where ``frame`` lacks these.
-    """
-
-    frame: pd.DataFrame
+    rows: SplitRows
     split: Split
     contract: Contract
-    known: Hashes | None = None
 
-    @cached_property
-    def hashes(self) -> Hashes:
-        """One hash per row of its features."""
-        return row_hashes(self.frame, self.contract) if self.known is None else self.known
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The rows, or what of their columns splits go by."""
+        return self.rows.frame
 
     def name_rows(self, positions: Iterable[int]) -> tuple[int, ...]:
         """Name rows as the table read did, if the frame's index still tells."""

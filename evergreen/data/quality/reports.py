@@ -12,12 +12,12 @@ import pandas as pd
 from evergreen.config import QualityConfig, UseCase
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
-from evergreen.data.hashes import Hashes, conformed_hashes
+from evergreen.data.hashes import conformed_hashes
 from evergreen.data.passes import Passes, over_all_rows
 from evergreen.data.quality import leakage, promises, sharing, target, times, values
 from evergreen.data.quality.observation import Observation, Observations, SplitTable, Table
 from evergreen.data.quality_report import Finding, QualityReport
-from evergreen.data.splits import Split
+from evergreen.data.splits import Split, SplitRows
 from evergreen.data.validation import Promise
 
 T = TypeVar("T")
@@ -174,23 +174,18 @@ def _asked_for(check: str, use_case: UseCase) -> bool:
 
 
 def check_split(
-    frame: pd.DataFrame,
-    split: Split,
-    contract: Contract,
-    use_case: UseCase,
-    hashes: Hashes | None = None,
+    rows: SplitRows, split: Split, contract: Contract, use_case: UseCase
 ) -> QualityReport:
     """Check that the holdout of a split is untouched by the training rows.
 
     Parameters
     ----------
-    frame
-        The conformed rows that ``split`` holds positions of. Findings name rows by the frame's
-        index where that is of integers, as `conform` keeps it, else by position.
-    hashes
-        `row_hashes` of the rows, where ``frame`` lacks the features.
+    rows
+        The rows that ``split`` holds positions of. Findings name rows by the index of their frame
+        where that is of integers, as `conform` keeps it, else by position.
     """
-    table = SplitTable(frame, split, contract, hashes)
+    table = SplitTable(rows, split, contract)
+    frame = rows.frame
     findings, ran = _run(SPLIT_CHECKS, table, use_case)
     return _report(len(frame), len(frame.columns), ran, findings)
 

@@ -24,10 +24,14 @@ def shared_rows(table: SplitTable, limit: float) -> Observations:
     Where most rows repeat others (few distinct rows exist at all), repeats prove nothing.
     """
     yield from _shared_groups(table)
-    if repeats_are_natural(table.hashes):
+    hashes, repeats = table.rows.features, table.rows.repeats
+    if repeats_are_natural(repeats):
         return
-    holdout = table.split.holdout
-    shared = occurring_in(table.hashes[holdout], table.hashes[table.split.train])
+    train, holdout = table.split.train, table.split.holdout
+    shared = occurring_in(hashes[holdout], repeats.hashes)
+    if shared.any():  # by rows of training, or of the holdout alone
+        train = train[occurring_in(hashes[train], repeats.hashes)]
+        shared[shared] = occurring_in(hashes[holdout[shared]], hashes[train])
     share = float(shared.mean()) if len(shared) else 0.0
     if share > limit:
         count = int(shared.sum())

@@ -66,7 +66,7 @@ def test_checks_and_hashes_are_those_of_one_process(table, use_case, config, clu
         with passes_of(table, config) as way:
             assert check_table_by_columns(table, contract, use_case, NOW, way) == expected
             shared = rows_to_split(table, contract, way)
-            np.testing.assert_array_equal(shared.features(), rows.features())
+            np.testing.assert_array_equal(shared.features, rows.features)
             np.testing.assert_array_equal(shared.whole(), rows.whole())
         assert len({each["worker"] for each in observer.get_task_stream()}) == 2
     pd.testing.assert_frame_equal(shared.frame, rows.frame)

@@ -17,7 +17,7 @@ from evergreen.data.engine import IN_MEMORY, Engine
 from evergreen.data.holdout import rows_to_split, write_sides
 from evergreen.data.infer import infer_contract, infer_contract_by_columns
 from evergreen.data.quality import check_split, check_table, check_table_by_columns
-from evergreen.data.splits import split_holdout, split_rows
+from evergreen.data.splits import SplitRows, split_holdout, split_rows
 
 ROWS = 1_500
 EXTERNAL = Engine(name="external", reason="the test says so")
@@ -26,6 +26,7 @@ EXTERNAL = Engine(name="external", reason="the test says so")
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     monkeypatch.setattr(datasets, "piece_rows", lambda columns: 400)
+    monkeypatch.setattr(datasets, "ROW_GROUP", 350)
 
 
 def table() -> pd.DataFrame:
@@ -108,8 +109,11 @@ def test_the_holdout_is_the_same(raw, case, tmp_path):
     assert split.method == expected.method
     assert split.boundary == expected.boundary
     np.testing.assert_array_equal(split.holdout, expected.holdout)
-    found = check_split(rows.frame, split, contract, case, rows.features())
-    assert found.findings == check_split(frame, expected, contract, case).findings
+    found = check_split(rows, split, contract, case)
+    assert (
+        found.findings
+        == check_split(SplitRows.of(frame, contract), expected, contract, case).findings
+    )
 
     places = rows.frame.index.to_numpy()
     sides = write_sides(
@@ -124,6 +128,20 @@ def test_the_holdout_is_the_same(raw, case, tmp_path):
         pd.testing.assert_frame_equal(side.read(), whole.read())
         assert side.fingerprint == whole.fingerprint
         assert side.engine == EXTERNAL
+
+
+@pytest.mark.parametrize("taken", ["some", "all", "few", "none"])
+def test_the_rows_of_a_mask_are_those_of_the_whole_table(raw, taken):
+    places = np.arange(raw.rows)
+    mask = {
+        "some": places % 3 == 1,
+        "all": places >= 0,
+        "few": places // 350 == 2,  # one row group
+        "none": places < 0,
+    }[taken]
+    pd.testing.assert_frame_equal(raw.read_where(mask), raw.read()[mask])
+    columns = ["bought", "when", "age"]
+    pd.testing.assert_frame_equal(raw.read_where(mask, columns), raw.read(columns)[mask])
 
 
 def test_some_rows_are_drawn_evenly_and_repeatably(raw):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evergreen.data.conform import conform, model_frame, target_values
+from evergreen.data.conform import as_classes, as_label, conform, model_frame, target_values
 from evergreen.data.dataset import Dataset
 from evergreen.data.infer import infer_contract
 from evergreen.errors import InputError
@@ -99,6 +99,28 @@ def test_targets_have_their_original_type(target, dtype, task, tmp_path):
     assert found.dtype == dtype
     expected = [float(value) for value in target] if task == "regression" else target
     assert found.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        pd.Series(["b", None, " ", "a", "c", "new"]),
+        pd.Series(["b", None, "a", "c", 7, True], dtype=object),
+        pd.Series(["b", None, "a", "c"], dtype="category"),
+        pd.Series([2.0, np.nan, 1.0, 7.0]),
+        pd.Series([True, False, True]),
+        pd.Series([True, None, False], dtype=object),
+        pd.Series([None, None], dtype=object),
+    ],
+    ids=["text", "objects", "category", "numbers", "bool", "bool with gaps", "nothing"],
+)
+@pytest.mark.parametrize("labels", [("a", "b", "c"), (1, 2), (False, True)], ids=str)
+def test_classes_are_the_labels_of_the_same_values(target, labels):
+    contract = CONTRACT.model_copy(update={"labels": labels})
+    plain = as_label(target, contract)
+    found = as_classes(target, contract)
+    assert found.categories.tolist() == list(labels)
+    assert [None if pd.isna(each) else each for each in found] == plain.tolist()
 
 
 def test_a_class_that_the_contract_does_not_know_is_missing():

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from evergreen.data import hashes
+from evergreen.data.conform import conform
+from tests.support.models import small_contract, small_table
 
 
 def _plainly(keys, strata, share):
@@ -68,6 +70,37 @@ def test_parts_make_no_difference(monkeypatch):
     assert hashes.occurring_in(keys, others.copy()).tolist() == np.isin(keys, others).tolist()
     assert (hashes.mixed(keys, 7) == mixed).all()
     assert hashes.occurring_in(keys, others[:0]).any() is np.False_
+
+
+def test_row_hashes_are_those_of_pandas(monkeypatch):
+    monkeypatch.setattr(hashes, "PART_ROWS", 7)
+    contract = small_contract()
+    table = conform(small_table(rows=500), contract)
+    table.loc[::9, "crew"], table.loc[::10, "crew"] = 0.0, -0.0
+    features = table[[column.name for column in contract.features]].copy()
+
+    whole = pd.util.hash_pandas_object(table, index=False).to_numpy()
+    assert (hashes.whole_hashes(table) == whole).all()
+    assert (hashes.conformed_hashes(table, contract) == whole).all()
+    numbers = features.select_dtypes("float64").columns
+    features[numbers] += 0.0
+    expected = pd.util.hash_pandas_object(features, index=False).to_numpy()
+    assert (hashes.row_hashes(table, contract) == expected).all()
+
+
+@pytest.mark.parametrize("distinct", [1, 30, 2_000, 10**6])
+@pytest.mark.parametrize("rows", [0, 1, 2, 1_000])
+def test_repeats_are_found_on_any_number_of_cores(monkeypatch, rows, distinct):
+    keys = np.random.default_rng(rows).integers(0, distinct, size=rows).astype(np.uint64)
+    values, counts = np.unique(keys, return_counts=True)
+    monkeypatch.setattr(hashes, "PART_ROWS", 10)
+    for cores in (1, 2, 3):
+        monkeypatch.setattr(hashes, "cores", lambda cores=cores: cores)
+
+        found = hashes.Repeats.of(keys)
+
+        assert (found.rows, found.distinct) == (rows, len(values))
+        assert found.hashes.tolist() == values[counts > 1].tolist()
 
 
 def test_a_table_of_one_row_many_times_has_one_hash():

@@ -57,6 +57,16 @@ def test_odd_columns_and_moments(task, tmp_path):
     assert_same_profile(found, expected)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_profile_does_not_depend_on_the_parts_that_threads_look_at(target, tmp_path, monkeypatch):
+    use_case, contract, frame, (side, _) = prepared(wide(), target, tmp_path)
+    (model,) = fitted([side], contract, use_case, chosen("xgboost", max_depth=2))
+    predictions = predict(model, frame, contract)
+    whole = make_profile(frame, contract, predictions)
+    monkeypatch.setattr("evergreen.data.hashes.PART_ROWS", 333)
+    assert_same_profile(make_profile(frame, contract, predictions), whole)
+
+
 def test_one_number_column_has_no_structure(tmp_path):
     contract, frame = small_contract(), small_table(rows=1_500)
     kept = [each for each in contract.columns if each.name not in {"crew", "licensed", "built"}]

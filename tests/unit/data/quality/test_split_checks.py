@@ -9,7 +9,7 @@ from evergreen.config import SplitConfig
 from evergreen.data.conform import conform
 from evergreen.data.infer import infer_contract
 from evergreen.data.quality import check_split
-from evergreen.data.splits import Split, split_holdout
+from evergreen.data.splits import Split, SplitRows, split_holdout
 from tests.support.use_cases import use_case
 
 ROWS = 100
@@ -33,7 +33,7 @@ def findings(frame, split=None, method="auto", drop_first=0, **parts):
     conformed = conform(frame, contract).iloc[drop_first:]
     if split is None:
         split = split_holdout(conformed, contract, SplitConfig(method=method))
-    return check_split(conformed, split, contract, case)
+    return check_split(SplitRows.of(conformed, contract), split, contract, case)
 
 
 def halves(boundary=None):
