@@ -130,7 +130,9 @@ class Dataset:
         groups = [names[start : start + width] for start in range(0, len(names), width)] or [[]]
 
         def read(group: list[str]) -> pd.DataFrame:
-            table = pq.read_table(self.path, columns=group, use_threads=len(groups) == 1)
+            alone = len(groups) == 1
+            # Not pre-buffered, which holds all bytes of the file's columns at once.
+            table = pq.read_table(self.path, columns=group, use_threads=alone, pre_buffer=False)
             return _as_frame(table, group, lost)
 
         try:
