@@ -130,6 +130,7 @@ class Dataset:
 
         def read(group: list[str]) -> pd.DataFrame:
             alone = len(groups) == 1
+            # Not pre-buffered, which holds all bytes of the file's columns at once.
             table = pq.read_table(self.path, columns=group, use_threads=alone, pre_buffer=False)
             return _as_frame(table, group, lost)
 

@@ -97,6 +97,11 @@ class Folds:
     def __len__(self) -> int:
         return len(self._positions)
 
+    @property
+    def values(self) -> int:
+        """How many values the features are made of."""
+        return int(self._X.size)
+
     def fold(self, number: int, *, scale: bool, stops: bool) -> FoldData:
         """Return one fold; ``scale`` and ``stops`` say what the estimator wants."""
         fit, validate = self._positions[number]

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from typing import Any, Final
 
 from evergreen.config import Choice, TrainingConfig
+from evergreen.data.threads import cores, in_threads
 from evergreen.errors import EvergreenError
 from evergreen.training.candidates import Plan, make_estimator
 from evergreen.training.fitting import score_fold, steady
-from evergreen.training.folds import Folds
+from evergreen.training.folds import FoldData, Folds
 from evergreen.training.metrics import Metric
 from evergreen.training.progress import OnProgress, Progress
 from evergreen.training.proposals import Proposal, propose
 from evergreen.training.results import CandidateResult, Trial, TrialOutcome, running_means
 
 OnTrial = Callable[[TrialOutcome], None]
+
+FEW_VALUES: Final = 5_000_000  # of a table whose folds are scored beside each other
 
 
 class Tuning:
@@ -58,7 +62,7 @@ class Tuning:
         """Try one setting after the other; failures are recorded, not raised."""
         with steady(self.threads):
             try:
-                defaults = self._estimator({}).get_params()
+                defaults = self._estimator({}, self.threads).get_params()
             except Exception as error:  # such as a library that cannot be loaded
                 return self._finish(planned=0, error=_reason(error))
             planned, proposals = propose(
@@ -117,10 +121,14 @@ class Tuning:
         rounds: list[int] = []
         state, reason = "complete", None
         try:
-            for fold in range(len(self.folds)):
-                if self._score_fold(fold, proposal, scores, rounds):
-                    state = "pruned"
-                    break
+            with closing(self._fold_scores(proposal)) as found:
+                for fold, (score, best_rounds) in enumerate(found):
+                    scores.append(score)
+                    if best_rounds is not None:
+                        rounds.append(best_rounds)
+                    if self._give_up(fold, proposal, scores):
+                        state = "pruned"
+                        break
         except Exception as error:  # the estimator refuses the setting or the data
             state, reason = "failed", _reason(error)
         trial = Trial(
@@ -134,35 +142,52 @@ class Tuning:
         )
         return TrialOutcome(trial=trial, rounds=tuple(rounds))
 
-    def _score_fold(
-        self, number: int, proposal: Proposal, scores: list[float], rounds: list[int]
-    ) -> bool:
-        """Score one fold; return whether to give the setting up before the next."""
+    def _fold_scores(self, proposal: Proposal) -> Generator[tuple[float, int | None]]:
+        """Yield the score on each fold, and the best rounds.
+
+        Folds of a small table are scored beside each other: many threads on so few rows mostly
+        wait for each other. One fold more than is asked for may then be under way.
+        """
         candidate = self.plan.candidate
-        score, best_rounds = score_fold(
-            candidate,
-            self._estimator(proposal.params),
-            self.folds.fold(number, scale=candidate.scale, stops=candidate.stop is not None),
-            self.folds.contract,
-            metric=self.metric,
-            patience=self.training.early_stopping,
+        beside = (
+            candidate.threads
+            and self.threads > 1
+            and self.threads == cores()
+            and self.folds.values < FEW_VALUES
         )
-        scores.append(score)
-        if best_rounds is not None:
-            rounds.append(best_rounds)
-        if number == len(self.folds) - 1:
+        threads = 1 if beside else self.threads
+
+        def of(fold: FoldData) -> tuple[float, int | None]:
+            return score_fold(
+                candidate,
+                self._estimator(proposal.params, threads),
+                fold,
+                self.folds.contract,
+                metric=self.metric,
+                patience=self.training.early_stopping,
+            )
+
+        folds = (
+            self.folds.fold(number, scale=candidate.scale, stops=candidate.stop is not None)
+            for number in range(len(self.folds))
+        )
+        yield from in_threads(of, folds) if beside else map(of, folds)
+
+    def _give_up(self, fold: int, proposal: Proposal, scores: Sequence[float]) -> bool:
+        """Tell whether a setting is given up after a fold before the last."""
+        if fold == len(self.folds) - 1:
             return False
-        hopeless = proposal.report(number, statistics.fmean(scores))
+        hopeless = proposal.report(fold, statistics.fmean(scores))
         return hopeless or (bool(self.outcomes) and self._late())
 
-    def _estimator(self, params: Mapping[str, Choice]) -> Any:
+    def _estimator(self, params: Mapping[str, Choice], threads: int) -> Any:
         return make_estimator(
             self.plan.candidate,
             self.folds.contract.task,
             {**self.plan.params, **params},
             seed=self.training.seed,
             balance=self.training.balance,
-            threads=self.threads,
+            threads=threads,
         )
 
     def _late(self) -> bool:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+import threading
 import time
 from datetime import timedelta
 
@@ -12,9 +13,11 @@ from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeRegressor
 
 from evergreen.config import FeaturesConfig, Span, SplitConfig, TrainingConfig
+from evergreen.data import threads as threads_module
 from evergreen.data.conform import model_frame, target_values
 from evergreen.data.splits import make_folds
 from evergreen.features import build_features
+from evergreen.training import tuning as tuning_module
 from evergreen.training.candidates import BY_NAME, Plan, candidates_for, make_estimator
 from evergreen.training.folds import Folds
 from evergreen.training.metrics import metric_named, score
@@ -107,9 +110,12 @@ BOUNDED = {name: {"n_estimators": 10} for name in ("random_forest", "xgboost", "
 
 
 @pytest.mark.parametrize("name", ["random_forest", "xgboost", "lightgbm", "logistic_regression"])
-def test_the_same_seed_gives_the_same_search_with_any_number_of_threads(name, classification):
+def test_the_same_seed_gives_the_same_search_with_any_number_of_threads(
+    name, classification, monkeypatch
+):
     results = []
-    for threads in (1, 2):
+    for threads, at_hand in ((1, 4), (2, 4), (2, 2)):  # the last scores folds beside each other
+        monkeypatch.setattr(tuning_module, "cores", lambda at_hand=at_hand: at_hand)
         tuning = Tuning(
             Plan(BY_NAME[name], BOUNDED.get(name, {}), BY_NAME[name].search),
             classification,
@@ -119,7 +125,38 @@ def test_the_same_seed_gives_the_same_search_with_any_number_of_threads(name, cl
             on_progress=lambda progress: None,
         )
         results.append(without_seconds(tuning.run()))
-    assert results[0] == results[1]
+    assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize(("values", "beside"), [(10**6, True), (1, False)])
+def test_folds_of_a_small_table_are_scored_beside_each_other(
+    values, beside, regression, monkeypatch
+):
+    monkeypatch.setattr(tuning_module, "FEW_VALUES", values)
+    for module in (tuning_module, threads_module):
+        monkeypatch.setattr(module, "cores", lambda: 2)
+    met = []
+    both = threading.Barrier(2)
+
+    def score(candidate, estimator, fold, *args, **how):
+        met.append(estimator.n_jobs)
+        if beside and len(met) <= 2:
+            both.wait(timeout=30)
+        return float(fold.y_validate[0]), None
+
+    monkeypatch.setattr(tuning_module, "score_fold", score)
+    result = Tuning(
+        Plan(BY_NAME["xgboost"]),
+        regression,
+        training=TrainingConfig(trials=1),
+        metric=metric_named("rmse", "regression"),
+        threads=2,
+        on_progress=lambda progress: None,
+    ).run()
+
+    assert set(met) == {1 if beside else 2}
+    in_order = [regression.fold(number, scale=False, stops=True) for number in range(3)]
+    assert result.fold_scores == tuple(float(fold.y_validate[0]) for fold in in_order)
 
 
 def test_the_first_trial_takes_the_defaults(regression):
