@@ -35,7 +35,9 @@ def read_parquet(source: ParquetSource, environment: Environment) -> pd.DataFram
     path = local_path(environment.resolve(source.path, KEY))
     files = matching_files(path)
     schema = common_schema(files)
-    layout: dict[str, Any] = {"format": "parquet"}
+    options = ds.ParquetFragmentScanOptions(pre_buffer=False)  # not all bytes beside the table
+    form = ds.ParquetFileFormat(default_fragment_scan_options=options)
+    layout: dict[str, Any] = {"format": form}
     if path.is_dir():
         layout |= {"partitioning": "hive", "partition_base_dir": str(path)}
     names = [str(file) for file in files]
