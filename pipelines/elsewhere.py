@@ -8,6 +8,7 @@ the step raised it, so that messages and exit codes are the same.
 from __future__ import annotations
 
 import gc
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -56,7 +57,8 @@ def carry_out(
     stack = Client().active_stack
     if runs_here(stack):
         keep_published()
-        return _at_this_machine(pipeline, stack)(use_case, *arguments)
+        with interrupted_at_once():
+            return _at_this_machine(pipeline, stack)(use_case, *arguments)
     elsewhere = placed(pipeline, stack, use_case, view)
     view.show("Start the steps")
     with following(name, stack, view) as watch:
@@ -80,6 +82,23 @@ def carry_out(
     failure = watch.verdict or _failure(run, None, watch.last_words)
     remove_pods(stack, run)
     raise _at_home(failure, stack, use_case, name)
+
+
+@contextmanager
+def interrupted_at_once() -> Iterator[None]:
+    """Let Ctrl-C raise `KeyboardInterrupt` wherever a step is, as elsewhere in Python.
+
+    ZenML's own handler first logs and asks the database. Where Ctrl-C comes while the same thread
+    does just that, it may wait for itself forever.
+    """
+    from zenml.orchestrators import signal_handler
+
+    handled = signal_handler._SIGNALS
+    signal_handler._SIGNALS = tuple(each for each in handled if each != signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal_handler._SIGNALS = handled
 
 
 def _at_this_machine(pipeline: Pipeline, stack: Stack) -> Pipeline:

@@ -16,9 +16,8 @@ from evergreen.data.threads import in_threads
 
 BINS = 32
 EXACT_DAYS = 65_536  # so many tell microseconds apart: the years 1790 to 2149
-FAR_FENCE = (
-    3.0  # interquartile ranges beyond the quartiles (Tukey, Exploratory Data Analysis, 1977)
-)
+# Interquartile ranges beyond the quartiles (Tukey, Exploratory Data Analysis, 1977).
+FAR_FENCE = 3.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,9 +26,8 @@ def read_target(train: Dataset, contract: Contract) -> Target:
     """
     classes: pd.Index[Any] | None = None
     if contract.labels is not None:
-        text = isinstance(
-            contract.labels[0], str
-        )  # as objects, or each row's is cast to another text
+        # Texts as objects, or each row's is cast to another text.
+        text = isinstance(contract.labels[0], str)
         classes = pd.Index(contract.labels, dtype=object if text else None)
 
     def of_group(number: int) -> npt.NDArray[Any]:
