@@ -27,9 +27,10 @@ from evergreen.data.dataset import Dataset
 from evergreen.features import is_fitted
 from evergreen.features.streaming import fit_from_stream
 from evergreen.paths import Home
+from evergreen.training.bins import BinSample, bin_sample
 from evergreen.training.bounds import PREPROCESSING_ROWS, some_rows
 from evergreen.training.candidates import Candidate
-from evergreen.training.feature_file import FeatureFile, feature_pieces
+from evergreen.training.feature_file import FeatureFile, Look, feature_pieces
 from evergreen.training.least_squares import learn_least_squares
 from evergreen.training.logistic import learn_logistic
 from evergreen.training.on_dask import learn_on_dask
@@ -67,12 +68,11 @@ def fit_by_pieces(
         elif candidate.from_disk == "least_squares":
             made = feature_pieces(train, contract, transform)
             learn_least_squares(estimator, _with_target(made, np.asarray(target)))
-        else:
+        elif candidate.from_disk == "logistic":
             with _written(train, contract, transform) as features:
-                if candidate.from_disk == "logistic":
-                    learn_logistic(estimator, features, target)
-                else:
-                    _learn_trees(estimator, features, target)
+                learn_logistic(estimator, features, target)
+        else:
+            _learn_trees(estimator, train, contract, transform, target)
     return Pipeline([("features", transform), ("estimator", estimator)])
 
 
@@ -100,21 +100,33 @@ def _with_target(
 
 
 @contextmanager
-def _written(train: Dataset, contract: Contract, transform: Pipeline) -> Iterator[FeatureFile]:
+def _written(
+    train: Dataset, contract: Contract, transform: Pipeline, look: Look | None = None
+) -> Iterator[FeatureFile]:
     """Yield the features of all rows, in a file that is deleted afterwards."""
     scratch = Home.locate().scratch
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="features-") as folder:
-        yield FeatureFile.write(train, contract, transform, Path(folder) / "features.bin")
+        path = Path(folder) / "features.bin"
+        yield FeatureFile.write(train, contract, transform, path, look)
 
 
-def _learn_trees(estimator: Any, features: FeatureFile, target: Target) -> None:
-    with _from_disk(estimator, features):
-        estimator.fit(features.mapped(), target)
+def _learn_trees(
+    estimator: Any, train: Dataset, contract: Contract, transform: Pipeline, target: Target
+) -> None:
+    weight = estimator.row_weights(target) if isinstance(target, pd.Categorical) else None
+    width = len(transform.get_feature_names_out())
+    sample = bin_sample(estimator, train.rows, width, weight)
+    look = None if sample is None else sample.take
+    with (
+        _written(train, contract, transform, look) as features,
+        _from_disk(estimator, features, sample),
+    ):
+        estimator.fit(features.mapped(), target, sample_weight=weight)
 
 
 @contextmanager
-def _from_disk(estimator: Any, features: FeatureFile) -> Iterator[None]:
+def _from_disk(estimator: Any, features: FeatureFile, sample: BinSample | None) -> Iterator[None]:
     """Let an estimator's ``fit`` read its features from the file instead of holding them.
 
     XGBoost's estimators make their matrix in one place, which its own Dask estimators replace in
@@ -129,6 +141,7 @@ def _from_disk(estimator: Any, features: FeatureFile) -> Iterator[None]:
             missing=estimator.missing,
             max_bin=estimator.max_bin,
             nthread=estimator.n_jobs,
+            ref=None if sample is None else sample.matrix(estimator),
         )
 
     estimator._create_dmatrix = matrix

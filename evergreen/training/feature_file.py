@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from evergreen.data.dataset import Dataset, keeping
 FILE_BYTES: Final = 64 << 20  # of features that are read at once
 
 Matrix = npt.NDArray[np.float32]
+Look = Callable[[Matrix], None]
 
 
 def feature_pieces(
@@ -51,9 +52,14 @@ class FeatureFile:
 
     @classmethod
     def write(
-        cls, train: Dataset, contract: Contract, transform: Pipeline, path: Path
+        cls,
+        train: Dataset,
+        contract: Contract,
+        transform: Pipeline,
+        path: Path,
+        look: Look | None = None,
     ) -> FeatureFile:
-        """Write the features of all rows to ``path``.
+        """Write the features of all rows to ``path``, and show them to ``look``, in order.
 
         Raises
         ------
@@ -64,7 +70,10 @@ class FeatureFile:
         """
         with keeping(path), path.open("wb") as file:
             for made in feature_pieces(train, contract, transform):
-                made.astype(np.float32).tofile(file)
+                data: Matrix = made.astype(np.float32)
+                data.tofile(file)
+                if look is not None:
+                    look(data)
         return cls(path, train.rows, made.shape[1])
 
     def pieces(self, size: int | None = None) -> Iterator[tuple[slice, Matrix]]:

@@ -16,6 +16,7 @@ from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
 from evergreen.features import is_fitted
 from evergreen.features.in_memory import features_of, fit_on_frame
+from evergreen.training.bins import bin_sample
 from evergreen.training.candidates import Candidate
 from evergreen.training.folds import FloatArray, FoldData
 from evergreen.training.metrics import Metric, score
@@ -86,12 +87,17 @@ def _inputs(train: Dataset, contract: Contract) -> pd.DataFrame:
 def _by_columns(estimator: Any) -> Iterator[None]:
     """Let an XGBoost estimator's ``fit`` take an array column by column, a fifth faster.
 
-    It does so with a frame, whose names, which no array has, are kept out of the model.
+    It does so with a frame, whose names, which no array has, are kept out of the model. Of a large
+    table, some rows say where the bins lie.
     """
     create = estimator._create_dmatrix
 
-    def matrix(ref: Any, *, data: Any, **how: Any) -> Any:
-        made = create(ref, data=pd.DataFrame(data, copy=False), **how)
+    def matrix(ref: Any, *, data: Any, weight: Any = None, **how: Any) -> Any:
+        sample = bin_sample(estimator, len(data), data.shape[1], weight)
+        if sample is not None:
+            sample.take(data)
+            ref = sample.matrix(estimator)
+        made = create(ref, data=pd.DataFrame(data, copy=False), weight=weight, **how)
         made.feature_names = made.feature_types = None
         return made
 

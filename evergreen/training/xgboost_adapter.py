@@ -46,13 +46,21 @@ class LabelledXGBClassifier(XGBClassifier):
             codes, labels = y.codes, np.asarray(y.categories)
         else:  # not by `np.unique`, which sorts all rows' texts
             codes, labels = pd.factorize(np.asarray(y), sort=True)
-        if self.class_weight is not None and kwargs.get("sample_weight") is None:
-            kwargs["sample_weight"] = compute_sample_weight(self.class_weight, codes)
+        if kwargs.get("sample_weight") is None:
+            kwargs["sample_weight"] = self.row_weights(codes)
         if eval_set is not None:
             eval_set = [(rows, np.searchsorted(labels, truth)) for rows, truth in eval_set]
         super().fit(X, codes, eval_set=eval_set, **kwargs)
         self.labels_ = labels
         return self
+
+    def row_weights(self, y: Labels | pd.Categorical) -> npt.NDArray[np.float64] | None:
+        """Return what ``fit`` lets each row of these labels count for; None: one row is one."""
+        if self.class_weight is None:
+            return None
+        codes = y.codes if isinstance(y, pd.Categorical) else y
+        weights: npt.NDArray[np.float64] = compute_sample_weight(self.class_weight, codes)
+        return weights
 
     def predict(self, X: Any, **kwargs: Any) -> Labels:
         """Return the most probable label of each row."""
