@@ -22,6 +22,7 @@ from evergreen.data.engine import EngineChoice
 from evergreen.data.holdout import rows_to_split, write_sides
 from evergreen.data.infer import infer_contract_by_columns
 from evergreen.data.ingest import ingest
+from evergreen.data.memory import keep_freed_memory
 from evergreen.data.quality import (
     check,
     check_split,
@@ -58,6 +59,8 @@ def load_table(
     chosen = choose_engine(engine, data.source)
     if chosen.name == "dask":
         require_cluster(dask)
+    if not chosen.external:
+        keep_freed_memory()
     path = scratch_file("raw.parquet")
     stays = f" to disk, piece by piece: {chosen.reason}" if chosen.external else ""
     announce(f"Load {describe_source(data.source)}{stays}")
