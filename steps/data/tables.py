@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated
 
@@ -35,7 +36,7 @@ from evergreen.data.size import choose_engine
 from evergreen.data.source_config import ParquetSource
 from evergreen.data.sources import describe_source, read_source
 from evergreen.data.splits import Split, SplitRows, split_rows
-from evergreen.reporting.data_report import data_report
+from evergreen.reporting.data_report import data_report, draw_portrait
 from evergreen.reporting.facts import DataFacts
 from evergreen.training.bounds import REPORT_ROWS, some_rows
 from steps.alerting import tell
@@ -103,9 +104,11 @@ def check_quality(
             quality = check_table_by_columns(raw_table, contract, use_case, way=way)
         return quality, HTMLString(sample_report(raw_table, contract, quality))
     table = whole_table(raw_table.read(), contract, use_case)
-    quality = check(table)
     found = {column.name: table.statistics(column) for column in table.columns()}
-    return quality, HTMLString(data_report(table.conformed, contract, quality, statistics=found))
+    with ThreadPoolExecutor(1) as pool:  # drawing needs Python's lock, hashing and sorting do not
+        portrait = pool.submit(draw_portrait, table.conformed, contract, found)
+        quality = check(table)
+    return quality, HTMLString(portrait.result().page(quality))
 
 
 def sample_report(raw_table: Dataset, contract: Contract, quality: QualityReport) -> str:
