@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,7 @@ def parts_of(rows: int) -> Iterator[slice]:
 
 def row_hashes(frame: pd.DataFrame, contract: Contract) -> Hashes:
     """Return one 64-bit hash per row of its features' values; -0.0 counts as 0.0."""
-    return _in_parts(frame, lambda part: _hashes(model_frame(part, contract), zeros_alike=True))
+    return _in_parts(model_frame(frame, contract), partial(_hashes, zeros_alike=True))
 
 
 def whole_hashes(conformed: pd.DataFrame) -> Hashes:
@@ -41,7 +42,7 @@ def whole_hashes(conformed: pd.DataFrame) -> Hashes:
 
 def conformed_hashes(frame: pd.DataFrame, contract: Contract) -> Hashes:
     """Return `whole_hashes` of what a contract makes of raw rows."""
-    return _in_parts(frame, lambda part: _hashes(conform(part, contract)))
+    return whole_hashes(conform(frame, contract))
 
 
 def mixed(hashes: Hashes, seed: int = 0) -> Hashes:

@@ -61,18 +61,73 @@ class _Drawings:
     relations: list[Drawing]
 
 
+@dataclass(frozen=True)
+class Portrait:
+    """The report on a table, but for what the checks have found: see `draw_portrait`."""
+
+    contract: Contract
+    summaries: Sequence[ColumnSummary]
+    associations: Sequence[Association]
+    classes: Sequence[str]
+    chosen: Sequence[Column]
+    drawings: _Drawings
+    rows: int
+    rows_drawn: int
+
+    def page(self, quality: QualityReport, rows: int | None = None) -> str:
+        """Return the report as one self-contained HTML page.
+
+        ``rows`` is the number of rows of the table, where these are some of them, drawn evenly.
+        """
+        contract, summaries = self.contract, self.summaries
+        measures = {each.column: each for each in self.associations}
+        return html_page(
+            "data.html.j2",
+            contract=contract,
+            quality=quality,
+            headline=_headline(quality),
+            summary=_summary(quality, contract),
+            findings=quality.findings[:MAX_FINDINGS],
+            rows=[
+                (
+                    each,
+                    bars(() if each.column.type == "identifier" else each.counts),
+                    measures.get(each.column.name),
+                )
+                for each in summaries[:MAX_LISTED_COLUMNS]
+            ],
+            hidden_columns=max(len(summaries) - MAX_LISTED_COLUMNS, 0),
+            drawings=self.drawings,
+            classes=self.classes,
+            hidden_classes=max(len(contract.labels or ()) - len(self.classes), 0),
+            chosen=len(self.chosen),
+            features=len(contract.features),
+            correlated=MAX_CORRELATED,
+            rows_all=self.rows,
+            rows_of_table=self.rows if rows is None else rows,
+            rows_drawn=self.rows_drawn,
+        )
+
+
 def data_report(
-    frame: pd.DataFrame,
-    contract: Contract,
-    quality: QualityReport,
-    rows: int | None = None,
-    statistics: Mapping[str, ColumnStatistics] | None = None,
+    frame: pd.DataFrame, contract: Contract, quality: QualityReport, rows: int | None = None
 ) -> str:
     """Return the report on a conformed table as one self-contained HTML page.
 
+    ``rows`` is the number of rows of the table, where the frame holds some of them, drawn evenly.
+    """
+    return draw_portrait(frame, contract).page(quality, rows)
+
+
+def draw_portrait(
+    frame: pd.DataFrame,
+    contract: Contract,
+    statistics: Mapping[str, ColumnStatistics] | None = None,
+) -> Portrait:
+    """Draw a conformed table.
+
     Counts, ranges and missing values come from all rows; drawings and associations from at most
-    ``MAX_DRAWN_ROWS`` of them. Wide tables are cut, and the page says so. ``rows`` is the number
-    of rows of the table, where the frame holds some of them, drawn evenly. ``statistics`` are those
+    ``MAX_DRAWN_ROWS`` of them. Wide tables are cut, and the page says so. ``statistics`` are those
     of the frame's columns, where they are known.
     """
     known = [column for column in contract.columns if column.name in frame.columns]
@@ -86,32 +141,8 @@ def data_report(
     with drawing_style():
         target = draw_target(statistics[contract.target], contract)
         drawings = _draw(target, sample, contract, summaries, associations, chosen, classes)
-    measures = {each.column: each for each in associations}
-    return html_page(
-        "data.html.j2",
-        contract=contract,
-        quality=quality,
-        headline=_headline(quality),
-        summary=_summary(quality, contract),
-        findings=quality.findings[:MAX_FINDINGS],
-        rows=[
-            (
-                each,
-                bars(() if each.column.type == "identifier" else each.counts),
-                measures.get(each.column.name),
-            )
-            for each in summaries[:MAX_LISTED_COLUMNS]
-        ],
-        hidden_columns=max(len(summaries) - MAX_LISTED_COLUMNS, 0),
-        drawings=drawings,
-        classes=classes,
-        hidden_classes=max(len(contract.labels or ()) - len(classes), 0),
-        chosen=len(chosen),
-        features=len(contract.features),
-        correlated=MAX_CORRELATED,
-        rows_all=len(frame),
-        rows_of_table=len(frame) if rows is None else rows,
-        rows_drawn=len(sample),
+    return Portrait(
+        contract, summaries, associations, classes, chosen, drawings, len(frame), len(sample)
     )
 
 

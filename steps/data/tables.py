@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from evergreen.data.engine import EngineChoice
 from evergreen.data.holdout import rows_to_split, write_sides
 from evergreen.data.infer import infer_contract_by_columns
 from evergreen.data.ingest import ingest
+from evergreen.data.memory import keep_freed_memory
 from evergreen.data.quality import (
     check,
     check_split,
@@ -34,7 +36,7 @@ from evergreen.data.size import choose_engine
 from evergreen.data.source_config import ParquetSource
 from evergreen.data.sources import describe_source, read_source
 from evergreen.data.splits import Split, SplitRows, split_rows
-from evergreen.reporting.data_report import data_report
+from evergreen.reporting.data_report import data_report, draw_portrait
 from evergreen.reporting.facts import DataFacts
 from evergreen.training.bounds import REPORT_ROWS, some_rows
 from steps.alerting import tell
@@ -58,6 +60,8 @@ def load_table(
     chosen = choose_engine(engine, data.source)
     if chosen.name == "dask":
         require_cluster(dask)
+    if not chosen.external:
+        keep_freed_memory()
     path = scratch_file("raw.parquet")
     stays = f" to disk, piece by piece: {chosen.reason}" if chosen.external else ""
     announce(f"Load {describe_source(data.source)}{stays}")
@@ -100,9 +104,11 @@ def check_quality(
             quality = check_table_by_columns(raw_table, contract, use_case, way=way)
         return quality, HTMLString(sample_report(raw_table, contract, quality))
     table = whole_table(raw_table.read(), contract, use_case)
-    quality = check(table)
     found = {column.name: table.statistics(column) for column in table.columns()}
-    return quality, HTMLString(data_report(table.conformed, contract, quality, statistics=found))
+    with ThreadPoolExecutor(1) as pool:  # drawing needs Python's lock, hashing and sorting do not
+        portrait = pool.submit(draw_portrait, table.conformed, contract, found)
+        quality = check(table)
+    return quality, HTMLString(portrait.result().page(quality))
 
 
 def sample_report(raw_table: Dataset, contract: Contract, quality: QualityReport) -> str:

@@ -7,7 +7,7 @@ import pytest
 from evergreen.data.quality_report import Finding, QualityReport
 from evergreen.data.statistics import table_statistics
 from evergreen.reporting import data_report as module
-from evergreen.reporting.data_report import data_report
+from evergreen.reporting.data_report import data_report, draw_portrait
 from tests.support.html_checks import check_page
 from tests.support.odd_tables import HOSTILE, LONG, mixed_table
 from tests.support.report_facts import frame_and_contract
@@ -97,7 +97,7 @@ def test_a_report_is_the_same_each_time():
 def test_known_statistics_make_the_same_report(task):
     frame, contract = mixed_table(rows=80, extra=1, task=task)
     known = table_statistics(frame, contract.columns)
-    page = data_report(frame, contract, quality(), statistics=known)
+    page = draw_portrait(frame, contract, known).page(quality())
     assert page == data_report(frame, contract, quality())
 
 
