@@ -177,15 +177,21 @@ def _role(name: str, column_type: ColumnType, empty: bool, use_case: UseCase) ->
 
 def _facts(values: pd.Series, inferred: InferredType, missing: pd.Series) -> dict[str, object]:
     """Return what the table shows of a column: range, categories, nullability, an example."""
-    known = cast(values, inferred.type, inferred.format)
     facts: dict[str, object] = {"nullable": bool(missing.any())}
+    ordered = inferred.type in {"number", "integer", "timestamp"}
+    if not ordered and isinstance(values.dtype, pd.StringDtype):  # each text once
+        counts = values.value_counts(sort=False)
+        known = cast(pd.Series(counts.index), inferred.type, inferred.format)
+        return facts | _of_levels(counts.groupby(known.to_numpy()).sum(), inferred.type)
+    known = cast(values, inferred.type, inferred.format)
     usable = np.isfinite(known) if known.dtype.kind == "f" else known.notna()
     if facts["nullable"]:
         usable &= ~missing
     if not usable.all():
         known = known[usable]
-    shown = _of_ordered if inferred.type in {"number", "integer", "timestamp"} else _of_levels
-    return facts | shown(known, inferred.type)
+    if ordered:
+        return facts | _of_ordered(known, inferred.type)
+    return facts | _of_levels(known.value_counts(sort=False), inferred.type)
 
 
 def _of_ordered(known: pd.Series, column_type: ColumnType) -> dict[str, object]:
@@ -203,10 +209,9 @@ def _of_ordered(known: pd.Series, column_type: ColumnType) -> dict[str, object]:
     }
 
 
-def _of_levels(known: pd.Series, column_type: ColumnType) -> dict[str, object]:
-    """Return the levels of a category, and as an example the most frequent one."""
+def _of_levels(counts: pd.Series, column_type: ColumnType) -> dict[str, object]:
+    """Return the levels of a category by their rows, and as an example the most frequent one."""
     facts: dict[str, object] = {}
-    counts = known.value_counts(sort=False)
     if column_type == "category":
         few = 0 < len(counts) <= MAX_CATEGORIES
         facts["categories"] = tuple(sorted(counts.index)) if few else None

@@ -22,10 +22,10 @@ def class_labels(target: pd.Series) -> tuple[Label, ...]:
     InputError
         If the values look like measurements rather than classes.
     """
+    rows = len(target) - int(is_missing(target).sum())
+    if target.dtype != object:  # which may hold what cannot be compared
+        target = pd.Series(target.unique(), name=target.name)
     present = target[~is_missing(target)]
-    rows = len(present)
-    if present.dtype != object:  # which may hold what cannot be compared
-        present = present.drop_duplicates()
     labels = _labels(present.reset_index(drop=True))
     if len(labels) > max(MAX_CLASSES, MAX_CLASS_SHARE * rows):
         raise InputError(

@@ -233,3 +233,13 @@ def test_a_single_row_has_a_contract():
 def test_dropping_every_raw_column_is_fine_where_features_are_derived():
     features = {"drop": ["size", "kind"], "derive": {"double": "size * 2"}}
     assert len(infer_contract(PLAIN, use_case(features=features)).features) == 2
+
+
+@pytest.mark.parametrize("rule", [{}, {"type": "category"}, {"type": "boolean"}])
+@pytest.mark.parametrize(
+    "values",
+    [["b", "a", None, " ", "a", "b"], ["Yes", "yes ", "no", "NO", "maybe", "no"], ["1", "01", "1"]],
+)
+def test_text_has_the_same_facts_however_it_is_held(values, rule):
+    held = pd.Series(values, dtype="str")
+    assert typed(held, **rule) == typed(held.astype(object), **rule)
