@@ -108,6 +108,7 @@ class Bench:
         """Run everything that was asked for on one size of table."""
         table = self.folder / f"{rows}.parquet"
         write_table(table, rows, self.options.columns)
+        os.sync()  # or what is run first shares the disk with the table's own bytes
         if "train" in self.options.work:
             self.train(table, rows)
         if {"monitor", "batch"} & set(self.options.work):
