@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from evergreen.data.casting import each_level_once
 from evergreen.data.engine import IN_MEMORY, Engine
+from evergreen.data.row_groups import read_row_group
 from evergreen.data.table_file import table_file
 from evergreen.data.threads import in_threads
 from evergreen.errors import InputError, UnreachableError
@@ -204,7 +205,7 @@ class Dataset:
         parts = np.split(taken, first_rows[1:-1])
 
         def rows(number: int) -> pa.Table:
-            return self._row_group(number, names).filter(pa.array(parts[number]))
+            return self._row_group(number, names, parts[number])
 
         numbers = [number for number, part in enumerate(parts) if part.any()]
         frame = _as_frame(pa.concat_tables(in_threads(rows, numbers)), names, lost)
@@ -234,10 +235,11 @@ class Dataset:
         names = list(self.columns if columns is None else columns)
         return _as_frame(self._row_group(number, names), names, lost)
 
-    def _row_group(self, number: int, names: list[str]) -> pa.Table:
+    def _row_group(
+        self, number: int, names: list[str], chosen: npt.NDArray[np.bool_] | None = None
+    ) -> pa.Table:
         try:
-            with pq.ParquetFile(self.path) as file:
-                return file.read_row_group(number, names, use_threads=False)
+            return read_row_group(self.path, number, names, chosen)
         except (pa.ArrowInvalid, OSError) as error:
             raise _damaged(self.path, error) from error
 

@@ -191,11 +191,12 @@ def profile_numbers(values: npt.ArrayLike) -> NumberProfile:
     finite = np.sort(every[np.isfinite(every)])
     if not len(finite):
         return NumberProfile(count=0, mean=None, deviation=None, quantiles=(), histogram=None)
-    scale = np.abs(finite).max() or 1.0  # so that squares of huge numbers do not overflow
+    scale = np.abs(finite[[0, -1]]).max() or 1.0  # so that squares of huge numbers do not overflow
+    scaled = finite / scale
     return NumberProfile(
         count=len(finite),
-        mean=float((finite / scale).mean() * scale),
-        deviation=float((finite / scale).std() * scale),
+        mean=float(scaled.mean() * scale),
+        deviation=float(scaled.std() * scale),
         quantiles=tuple(quantiles(finite).tolist()),
         histogram=_histogram(finite),
     )
@@ -264,9 +265,11 @@ def _histogram(ordered: FloatArray) -> Histogram | None:
     if not math.isfinite(float(ordered[-1]) - float(ordered[0])):
         return None  # the range is wider than a float can tell
     try:
-        counts, edges = np.histogram(ordered, bins=BINS)
+        edges = np.histogram_bin_edges(ordered[[0, -1]], bins=BINS)
     except ValueError:  # the range is too narrow, relative to its place, to be divided
         return Histogram(edges=(float(ordered[0]), float(ordered[-1])), counts=(len(ordered),))
+    inner = np.searchsorted(ordered, edges[1:-1], side="left")
+    counts = np.diff(inner, prepend=0, append=len(ordered))
     return Histogram(edges=tuple(edges.tolist()), counts=tuple(counts.tolist()))
 
 

@@ -181,12 +181,14 @@ def _said(model: Any, inputs: pd.DataFrame) -> tuple[npt.NDArray[Any], FloatArra
 
     A classifier without a decision function says the most probable class, and isn't asked twice.
     """
+    from sklearn.dummy import DummyClassifier, DummyRegressor
     from sklearn.pipeline import Pipeline
 
     features: Any = inputs
     most_probable = False
     if isinstance(model, Pipeline):
-        features, model = model[:-1].transform(inputs), model[-1]
+        reads = not isinstance(model[-1], DummyClassifier | DummyRegressor)  # it only counts rows
+        features, model = model[:-1].transform(inputs) if reads else inputs, model[-1]
         most_probable = not hasattr(model, "decision_function")
     given = None
     if hasattr(model, "predict_proba"):

@@ -57,17 +57,18 @@ def evaluate_on_holdout(
     measure = partial(evaluate, frame=rows.frame, contract=contract, config=evaluation, seed=seed)
     # On Dask there may be ten times as many rows: one arm's figures at a time fit the memory.
     with ThreadPoolExecutor(1 if on_dask else threads_for(1, rows.frame.size)) as pool:
-        results = dict(
-            zip(rows.predictions, pool.map(measure, rows.predictions.values()), strict=True)
+        measured = {name: pool.submit(measure, said) for name, said in rows.predictions.items()}
+        explained = pool.submit(
+            explain,
+            challenger,
+            rows.explained,
+            contract,
+            metric=search_result.metric,
+            config=evaluation,
+            seed=seed,
         )
-    explanation = explain(
-        challenger,
-        rows.explained,
-        contract,
-        metric=search_result.metric,
-        config=evaluation,
-        seed=seed,
-    )
+        results = {name: figures.result() for name, figures in measured.items()}
+        explanation = explained.result()
     predictions = Dataset.write(
         arms_to_frame(rows.predictions), scratch_file("predictions.parquet"), "holdout predictions"
     )

@@ -11,6 +11,7 @@ import pytest
 
 from evergreen.config import UseCase
 from evergreen.data import dataset as datasets
+from evergreen.data import row_groups
 from evergreen.data.conform import conform
 from evergreen.data.dataset import Dataset
 from evergreen.data.engine import IN_MEMORY, Engine
@@ -130,8 +131,10 @@ def test_the_holdout_is_the_same(raw, case, tmp_path):
         assert side.engine == EXTERNAL
 
 
+@pytest.mark.parametrize("at_once", [1, 700, 1_000_000])
 @pytest.mark.parametrize("taken", ["some", "all", "few", "none"])
-def test_the_rows_of_a_mask_are_those_of_the_whole_table(raw, taken):
+def test_the_rows_of_a_mask_are_those_of_the_whole_table(raw, taken, at_once, monkeypatch):
+    monkeypatch.setattr(row_groups, "FEW_VALUES", at_once)
     places = np.arange(raw.rows)
     mask = {
         "some": places % 3 == 1,

@@ -203,3 +203,13 @@ def test_a_table_put_together_of_parts_is_as_good_as_one():
     predictions = predict(small_model("classification"), frame, contract)
     profile = make_profile(parts, contract, predictions)
     assert profile.model_dump_json() == whole.model_dump_json()
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-3, 1.0, 1e290])
+@pytest.mark.parametrize("decimals", [0, 1, 15])
+def test_a_histogram_counts_as_numpy_does(scale, decimals):
+    values = np.random.default_rng(decimals).normal(5, 7, 3000).round(decimals) * scale
+    counts, edges = np.histogram(values, bins=20)
+    found = profile_numbers(values).histogram
+    assert found is not None
+    assert (found.counts, found.edges) == (tuple(counts.tolist()), tuple(edges.tolist()))

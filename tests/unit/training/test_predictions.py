@@ -3,6 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.dummy import DummyRegressor
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from evergreen.data.conform import conform, model_frame
 from evergreen.data.contract import Column, Contract
@@ -126,6 +129,15 @@ def test_parts_on_several_threads_say_what_the_whole_model_says(target, monkeypa
             columns = [model.classes_.tolist().index(label) for label in told.labels]
             given = model.predict_proba(inputs)[:, columns]
             np.testing.assert_allclose(found.probabilities, given, rtol=1e-12)
+
+
+def test_a_baseline_needs_no_features(monkeypatch):
+    frame = pd.DataFrame({"x": [1.0, 2.0, 3.0]})
+    model = Pipeline([("features", FunctionTransformer()), ("estimator", DummyRegressor())])
+    model.fit(frame, [1.0, 2.0, 6.0])
+    monkeypatch.setattr(FunctionTransformer, "transform", None)
+    found, probabilities = predictions._said(model, frame)
+    assert (found.tolist(), probabilities) == ([3.0, 3.0, 3.0], None)
 
 
 def test_a_missing_label_or_probability_is_refused():
