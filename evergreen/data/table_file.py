@@ -85,13 +85,19 @@ def _settings(schema: pa.Schema, engine: Engine) -> dict[str, Any]:
     """Return how values are stored.
 
     A table beyond memory is read from the disk again and again: it is kept small. One that fits
-    into memory is read from the system's cache of files; there, building large dictionaries and
-    compressing numbers takes several times as long as writing the bytes.
+    into memory is read from the system's cache of files; there, building dictionaries of numbers,
+    looking for their extremes and compressing them takes several times as long as writing the
+    bytes.
     """
     if engine.external:
         return {"compression": "zstd"}
-    codecs = {field.name: "zstd" if _varies_in_width(field.type) else "none" for field in schema}
-    return {"compression": codecs, "dictionary_pagesize_limit": QUICK_DICTIONARY}
+    texts = [field.name for field in schema if _varies_in_width(field.type)]
+    return {
+        "compression": {field.name: "zstd" if field.name in texts else "none" for field in schema},
+        "use_dictionary": texts,
+        "dictionary_pagesize_limit": QUICK_DICTIONARY,
+        "write_statistics": False,
+    }
 
 
 def _varies_in_width(kind: pa.DataType) -> bool:

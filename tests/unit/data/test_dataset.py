@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from evergreen.data import dataset as datasets
 from evergreen.data.dataset import Dataset
+from evergreen.data.dataset_writer import StoredColumn, writing
 from evergreen.data.engine import IN_MEMORY, Engine
 from evergreen.errors import InputError, UnreachableError
 
@@ -257,3 +259,20 @@ def test_columns_of_many_and_of_few_values_come_back(tmp_path, monkeypatch, engi
 
 def _fingerprint(frame: pd.DataFrame, folder: Path) -> str:
     return Dataset.write(frame, folder / "fingerprinted.parquet").fingerprint
+
+
+@pytest.mark.parametrize("engine", [IN_MEMORY, Engine(name="external")])
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_numbers_that_miss_come_back_with_the_same_bits(tmp_path, engine, kind):
+    numbers = np.array([1.5, np.nan, -np.nan, -0.0, np.inf], dtype=kind)
+    layout = {"x": StoredColumn(np.dtype(kind).name, pa.from_numpy_dtype(kind))}
+    frame = pd.DataFrame({"x": numbers})
+    with writing(tmp_path / "t.parquet", layout, engine=engine) as written:
+        written.add(frame)
+
+    read = written.dataset.read()["x"].to_numpy()
+
+    assert read.dtype == kind
+    assert read.tobytes() == np.array([1.5, np.nan, np.nan, -0.0, np.inf], dtype=kind).tobytes()
+    assert np.signbit(numbers[2])  # what was handed over is left alone
+    assert written.dataset.fingerprint == Dataset.write(frame, tmp_path / "u.parquet").fingerprint
