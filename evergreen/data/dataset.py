@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -236,7 +237,7 @@ class Dataset:
 
     def _row_group(self, number: int, names: list[str]) -> pa.Table:
         try:
-            with pq.ParquetFile(self.path) as file:
+            with pq.ParquetFile(self.path, metadata=_footer(self.path)) as file:
                 return file.read_row_group(number, names, use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
             raise _damaged(self.path, error) from error
@@ -375,7 +376,8 @@ def _read_metadata(path: Path) -> dict[str, Any]:
 
 def _footer(path: Path) -> pq.FileMetaData:
     try:
-        return pq.read_metadata(path)
+        state = path.stat()
+        return _parsed(path, (state.st_ino, state.st_size, state.st_mtime_ns))
     except FileNotFoundError as error:
         raise UnreachableError(
             f"The stored table {path} is gone; run again with --no-cache to make it anew"
@@ -384,6 +386,12 @@ def _footer(path: Path) -> pq.FileMetaData:
         raise InputError(f"{path} is no Parquet file, or is damaged: {error}") from error
     except OSError as error:
         raise UnreachableError(f"Cannot read {path}: {error.strerror or error}") from error
+
+
+@lru_cache(maxsize=8)
+def _parsed(path: Path, state: tuple[int, ...]) -> pq.FileMetaData:
+    """Return the footer of a file in one state; of many row groups it takes a while to read."""
+    return pq.read_metadata(path)
 
 
 def _unknown_column(name: str, dataset: Dataset) -> str:

@@ -84,11 +84,12 @@ def table_file(path: Path, schema: pa.Schema, engine: Engine) -> Iterator[TableF
 def _settings(schema: pa.Schema, engine: Engine) -> dict[str, Any]:
     """Return how values are stored.
 
-    A table beyond memory is read from the disk again and again: it is kept small. One that fits
-    into memory is read from the system's cache of files; there, building large dictionaries and
-    compressing numbers takes several times as long as writing the bytes.
+    A table beyond this machine's memory is read from the disk again and again: it is kept small.
+    One that fits, here or into the memory of Dask's workers, is read from the system's cache of
+    files; there, building large dictionaries and compressing numbers takes several times as long
+    as writing the bytes, and so does undoing it.
     """
-    if engine.external:
+    if engine.name == "external":
         return {"compression": "zstd"}
     codecs = {field.name: "zstd" if _varies_in_width(field.type) else "none" for field in schema}
     return {"compression": codecs, "dictionary_pagesize_limit": QUICK_DICTIONARY}
