@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -239,7 +240,7 @@ class Dataset:
         self, number: int, names: list[str], chosen: npt.NDArray[np.bool_] | None = None
     ) -> pa.Table:
         try:
-            return read_row_group(self.path, number, names, chosen)
+            return read_row_group(self.path, _footer(self.path), number, names, chosen)
         except (pa.ArrowInvalid, OSError) as error:
             raise _damaged(self.path, error) from error
 
@@ -377,7 +378,8 @@ def _read_metadata(path: Path) -> dict[str, Any]:
 
 def _footer(path: Path) -> pq.FileMetaData:
     try:
-        return pq.read_metadata(path)
+        state = path.stat()
+        return _parsed(path, (state.st_ino, state.st_size, state.st_mtime_ns))
     except FileNotFoundError as error:
         raise UnreachableError(
             f"The stored table {path} is gone; run again with --no-cache to make it anew"
@@ -386,6 +388,12 @@ def _footer(path: Path) -> pq.FileMetaData:
         raise InputError(f"{path} is no Parquet file, or is damaged: {error}") from error
     except OSError as error:
         raise UnreachableError(f"Cannot read {path}: {error.strerror or error}") from error
+
+
+@lru_cache(maxsize=8)
+def _parsed(path: Path, state: tuple[int, ...]) -> pq.FileMetaData:
+    """Return the footer of a file in one state; of many row groups it takes a while to read."""
+    return pq.read_metadata(path)
 
 
 def _unknown_column(name: str, dataset: Dataset) -> str:

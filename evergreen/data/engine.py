@@ -21,5 +21,10 @@ class Engine(Value):
         """Whether no step may read the table as a whole; with ``dask``, too, it stays on disk."""
         return self.name != "memory"
 
+    @property
+    def keeps_small(self) -> bool:
+        """Whether tables are stored for their size, not for speed: they exceed this memory."""
+        return self.name == "external"
+
 
 IN_MEMORY = Engine()

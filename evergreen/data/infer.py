@@ -49,13 +49,13 @@ def infer_contract(frame: pd.DataFrame, use_case: UseCase) -> Contract:
 def infer_contract_by_columns(table: Dataset, use_case: UseCase) -> Contract:
     """Return what `infer_contract` returns, with a column for each core in memory at a time.
 
-    Of a table beyond memory it is one column.
+    With the engine `external` it is one column.
     """
 
     def column(name: str) -> pd.Series:
         return table.read([name])[name]
 
-    each = map if table.engine.external else in_threads
+    each = map if table.engine.name == "external" else in_threads
     return _inferred(list(table.columns), table.rows, column, use_case, each)
 
 

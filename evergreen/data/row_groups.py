@@ -16,10 +16,14 @@ FEW_VALUES: Final = 250_000
 
 
 def read_row_group(
-    path: Path, number: int, names: list[str], chosen: npt.NDArray[np.bool_] | None = None
+    path: Path,
+    footer: pq.FileMetaData,
+    number: int,
+    names: list[str],
+    chosen: npt.NDArray[np.bool_] | None = None,
 ) -> pa.Table:
     """Return the named columns of a row group, or of its rows where a mask is true."""
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, metadata=footer) as file:
         if chosen is None:
             return file.read_row_group(number, names, use_threads=False)
         places = pa.array(np.flatnonzero(chosen))

@@ -84,12 +84,12 @@ def table_file(path: Path, schema: pa.Schema, engine: Engine) -> Iterator[TableF
 def _settings(schema: pa.Schema, engine: Engine) -> dict[str, Any]:
     """Return how values are stored.
 
-    A table beyond memory is read from the disk again and again: it is kept small. One that fits
-    into memory is read from the system's cache of files; there, building dictionaries of numbers,
-    looking for their extremes and compressing them takes several times as long as writing the
-    bytes.
+    A table beyond this machine's memory is read from the disk again and again: it is kept small.
+    One that fits, here or into the memory of Dask's workers, is read from the system's cache of
+    files; there, building dictionaries of numbers, looking for their extremes and compressing
+    them takes several times as long as writing the bytes, and so does undoing it.
     """
-    if engine.external:
+    if engine.keeps_small:
         return {"compression": "zstd"}
     texts = [field.name for field in schema if _varies_in_width(field.type)]
     return {

@@ -35,11 +35,11 @@ def fit_on_frame(features: Pipeline, frame: pd.DataFrame, target: npt.NDArray[An
 
 
 def features_of(
-    features: Pipeline, frame: pd.DataFrame, dtype: type[Float], order: Literal["F", "K"]
+    features: Pipeline, frame: pd.DataFrame, dtype: type[Float], order: Literal["C", "F", "K"]
 ) -> npt.NDArray[Any]:
     """Return what fitted features make of a `model_frame`: rows × features.
 
-    ``order`` is NumPy's: F column by column, K as the pipeline itself lays them out.
+    ``order`` is NumPy's: C row by row, F column by column, K as the pipeline lays them out.
     """
     step = max(1, PIECE_VALUES // len(features.get_feature_names_out()))
     first = features.transform(frame.iloc[:step])

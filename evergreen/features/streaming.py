@@ -21,6 +21,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 
+from evergreen.data.threads import in_threads
 from evergreen.features.medians import FloatArray, MedianSearch
 
 BLOCK_VALUES: Final = 1_000_000  # of a block
@@ -117,9 +118,13 @@ def _fit_fillers_and_encoders(
 ) -> None:
     numbers = [(each, _Numbers(each, sample, rows)) for each in branches if not each.encodes]
     levels = [(each, _Levels(each.columns)) for each in branches if each.encodes]
-    for block in blocks():
-        for branch, found in numbers:
-            found.add(branch.numbers(block))
+
+    def laid_out(block: pd.DataFrame) -> tuple[pd.DataFrame, list[FloatArray]]:
+        return block, [branch.numbers(block) for branch, _ in numbers]
+
+    for block, arrays in in_threads(laid_out, blocks()):
+        for (_, found), array in zip(numbers, arrays, strict=True):
+            found.add(array)
         for _, counted in levels:
             counted.add(block)
     for branch, found in numbers:

@@ -25,7 +25,7 @@ EVALUATION_ROWS: Final = 1_000_000
 PROFILE_ROWS: Final = 1_000_000
 REPORT_ROWS: Final = 200_000
 CLASS_ROWS: Final = 50  # of each class that a search gets, where there are so many
-VALUES: Final = 64_000_000  # of which a wide table gives fewer rows, and so do many predictions
+VALUES: Final = 64_000_000  # of which a wide table gives fewer rows
 
 
 def some_rows(dataset: Dataset, rows: int, seed: int) -> pd.DataFrame:
@@ -39,23 +39,6 @@ def some_rows(dataset: Dataset, rows: int, seed: int) -> pd.DataFrame:
 def bounded(rows: int, columns: int) -> int:
     """Return how many of so many rows are taken of a table with so many columns."""
     return min(rows, VALUES // max(1, columns))
-
-
-def evaluated_on_dask(rows: int, models: int, labels: int) -> int:
-    """Return on how many of ``rows`` holdout rows so many models are evaluated on Dask.
-
-    The rows stay with the workers; what is held of each is a prediction, and a probability of
-    each label, of each model.
-    """
-    return min(rows, VALUES // (models * (1 + labels)))
-
-
-def profiled_on_dask(rows: int) -> int:
-    """Return of how many of ``rows`` training rows a profile is made on Dask.
-
-    A worker holds one column of them at a time.
-    """
-    return min(rows, VALUES)
 
 
 def search_rows(rows: int, engine: Engine, training: TrainingConfig) -> int:

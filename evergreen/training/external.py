@@ -24,6 +24,7 @@ from evergreen.config import TrainingConfig
 from evergreen.data.conform import model_frame, target_values
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
+from evergreen.data.threads import in_threads
 from evergreen.features import is_fitted
 from evergreen.features.streaming import fit_from_stream
 from evergreen.paths import Home
@@ -84,8 +85,11 @@ def _fit_transform(train: Dataset, contract: Contract, transform: Pipeline, seed
         return
     names = [column.name for column in contract.features]
 
+    def frame(number: int) -> pd.DataFrame:
+        return model_frame(train.read_row_group(number, names), contract)
+
     def frames() -> Iterator[pd.DataFrame]:
-        return (model_frame(piece, contract) for piece in train.pieces(names))
+        return in_threads(frame, range(len(train.row_groups())))
 
     fit_from_stream(transform, frames, train.rows, sample=inputs, target=target)
 

@@ -1,7 +1,7 @@
 """What a final evaluation looks at where the holdout stays on disk: each model's predictions.
 
-Row groups are scored one by one, by whoever goes through the table. A prediction per row is small,
-so the metrics, which need them all at once, look at more rows than could be held whole.
+At most a million rows are drawn evenly, the same ones whoever scores them: this process, or, a row
+group at a time, the workers of a Dask cluster.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from evergreen.data.dataset import Dataset, draw_evenly
 from evergreen.data.passes import Passes
 from evergreen.paths import Home
 from evergreen.promotion.serialization import load_model, save_model
-from evergreen.training.bounds import EVALUATION_ROWS, evaluated_on_dask, some_rows
+from evergreen.training.bounds import EVALUATION_ROWS, bounded, some_rows
 from evergreen.training.explanation import explained_rows
 from evergreen.training.parallel import threads_for
 from evergreen.training.predictions import Predictions, group_codes, joined, predict
@@ -62,10 +62,9 @@ def rows_to_judge(
     dask: DaskConfig,
     seed: int,
 ) -> JudgedRows:
-    """Let each model predict the rows of a conformed table, as its engine says.
+    """Let each model predict a million rows of a conformed table at most, drawn evenly.
 
-    In memory: all rows. From disk: at most a million, drawn evenly. On Dask: all of which the
-    predictions can be held, see `judge_by_groups`.
+    On Dask its workers do it, see `judge_by_groups`.
 
     Raises
     ------
@@ -94,10 +93,9 @@ def judge_by_groups(
     seed: int,
     way: Passes,
 ) -> JudgedRows:
-    """Let each model predict the rows of a conformed table, a row group at a time.
+    """Let each model predict the same rows of a conformed table, a row group at a time.
 
-    All rows, or as many as `evaluated_on_dask` says, which the seed draws as it does for
-    `Dataset.read_some`. ``way`` is who goes through the table.
+    ``way`` is who goes through the table.
 
     Raises
     ------
@@ -106,7 +104,7 @@ def judge_by_groups(
     InputError, UnreachableError
         If the table cannot be read, a model cannot be written, or as ``way`` does.
     """
-    count = evaluated_on_dask(holdout.rows, len(arms), len(contract.labels or ()))
+    count = min(holdout.rows, bounded(EVALUATION_ROWS, len(holdout.columns)))
     taken = np.ones(holdout.rows, dtype=bool)
     if count < holdout.rows:
         taken = draw_evenly(holdout.rows, count, np.random.default_rng(seed))
@@ -177,8 +175,7 @@ def _shares(
 def _score_group(
     contract: Contract, arms: Mapping[str, _Written], holdout: Dataset, share: _Share
 ) -> _Scored:
-    frame = holdout.read_row_group(share.number)
-    rows = frame[share.taken]
+    rows = holdout.read_row_group(share.number)[share.taken]
     said = {
         # Groups are told apart over all rows, by who joins the parts.
         name: replace(
@@ -186,7 +183,7 @@ def _score_group(
         )
         for name, arm in arms.items()
     }
-    explained = frame.iloc[share.explained]
+    explained = rows.loc[share.explained]
     return _Scored(said, explained.set_axis(explained.index + share.start, axis=0))
 
 

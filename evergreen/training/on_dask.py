@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from evergreen.dask.cluster import (
@@ -35,7 +36,9 @@ from evergreen.data.conform import model_frame, target_values
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
 from evergreen.errors import UnreachableError
+from evergreen.features.in_memory import features_of
 from evergreen.training.learners import Learner, SharedRows, label_weights, learner_of
+from evergreen.training.target import class_codes, read_target
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -52,7 +55,8 @@ logger = logging.getLogger(__name__)
 class Recipe:
     """What a worker needs to make one row group into what an estimator learns from.
 
-    ``labels`` are those of a classification, in order, ``weights`` those of their rows.
+    ``labels`` are those of a classification, in order, ``weights`` those of their rows. Features
+    ``by_columns`` come as a frame, whose columns each lie together in memory.
     """
 
     table: Dataset
@@ -60,8 +64,9 @@ class Recipe:
     transform: Pipeline
     labels: npt.NDArray[Any] | None = None
     weights: npt.NDArray[np.float32] | None = None
+    by_columns: bool = False
 
-    def part(self, number: int) -> dict[str, npt.NDArray[np.float32]]:
+    def part(self, number: int) -> dict[str, npt.NDArray[np.float32] | pd.DataFrame]:
         """Return data (rows × features) and label of a row group, and weight where rows have one.
 
         Raises
@@ -74,12 +79,14 @@ class Recipe:
         require_same(self.table)
         names = [*(column.name for column in self.contract.features), self.contract.target]
         frame = self.table.read_row_group(number, names)
-        made = self.transform.transform(model_frame(frame, self.contract))
-        part = {"data": np.ascontiguousarray(made, dtype=np.float32)}
+        inputs = model_frame(frame, self.contract)
+        order: Literal["C", "F"] = "F" if self.by_columns else "C"
+        data = features_of(self.transform, inputs, np.float32, order)
+        part = {"data": pd.DataFrame(data, copy=False) if self.by_columns else data}
         target = target_values(frame, self.contract)
         if self.labels is None:
             return part | {"label": target.astype(np.float32)}
-        codes = np.searchsorted(self.labels, target)
+        codes = class_codes(target, self.labels)
         part["label"] = codes.astype(np.float32)
         if self.weights is not None:
             part["weight"] = self.weights[codes]
@@ -105,7 +112,7 @@ def learn_on_dask(
             weights = label_weights(counts)
     learner = learner_of(estimator, labels)
     with where_workers_see_it(train) as table:
-        recipe = Recipe(table, contract, transform, labels, weights)
+        recipe = Recipe(table, contract, transform, labels, weights, learner.by_columns)
         learned = _persistently(recipe, learner, config)
     learner.adopt(learned)
 
@@ -199,13 +206,25 @@ def _train(client: Client, workers: list[str], recipe: Recipe, learner: Learner)
     rows = recipe.table.row_groups()
     fields = _fields(client, recipe, spread(rows, workers))
     width = client.submit(np.shape, fields["data"][0]).result()[1]
+    if recipe.by_columns:
+        data = _frames(fields["data"], width)
+    else:
+        data = _whole(fields["data"], [(count, width) for count in rows])
     shared = SharedRows(
-        _whole(fields["data"], [(count, width) for count in rows]),
+        data,
         _whole(fields["label"], [(count,) for count in rows]),
         _whole(fields["weight"], [(count,) for count in rows]) if "weight" in fields else None,
     )
     del fields  # the arrays keep them now
     return learner.learn(client, shared)
+
+
+def _frames(parts: Sequence[Future], width: int) -> Any:
+    """Return Dask's frame of parts that are frames."""
+    from dask import dataframe
+
+    like = pd.DataFrame(np.empty((0, width), dtype=np.float32))
+    return dataframe.from_delayed(list(parts), meta=like, verify_meta=False)
 
 
 def _whole(parts: Sequence[Future], shapes: Sequence[tuple[int, ...]]) -> Any:
@@ -246,7 +265,5 @@ def _label_counts(
     train: Dataset, contract: Contract
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     """Return the labels that occur, in order, and how often each does."""
-    labels, codes = np.unique(
-        target_values(train.read([contract.target]), contract), return_inverse=True
-    )
-    return labels, np.bincount(codes)
+    target = cast("pd.Categorical[Any]", read_target(train, contract))
+    return np.asarray(target.categories), np.bincount(target.codes)

@@ -6,7 +6,7 @@ from hours, and what fits from what does not; the report of a run holds it again
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from pydantic import computed_field
@@ -21,8 +21,6 @@ from evergreen.training.bounds import (
     PREPROCESSING_ROWS,
     PROFILE_ROWS,
     bounded,
-    evaluated_on_dask,
-    profiled_on_dask,
     search_rows,
 )
 from evergreen.training.candidates import (
@@ -98,7 +96,6 @@ FIT_COPIES: Final = 5.5  # of the rows that preprocessing looks at together
 EVALUATE_SECONDS: Final = 50.0  # per million rows and model
 PROFILE_SECONDS: Final = 0.5  # per million values
 PIECES: Final = 700_000_000  # bytes that pieces of a table on disk take, over all columns
-PREDICTION: Final = 30  # bytes of one that is measured, and of a label's probability
 PER_ROW: Final = 60  # bytes per row that an engine on disk keeps
 FIT_SLOWER: Final[Mapping[EngineName, float]] = {"memory": 1.0, "external": 1.3, "dask": 1.2}
 WORKER_STARTED: Final = 400_000_000  # bytes of a Dask worker that has imported what it needs
@@ -184,41 +181,19 @@ def _stages(
         seconds=_fit_seconds(train * columns / 1e6, use_case, engine),
         memory=memory(fitted, FIT_COPIES) + _workers_memory(train * columns, engine, training),
     )
-    yield _evaluation(holdout, engine, use_case, memory, table_bytes)
-    profiled = {
-        "memory": train,
-        "external": min(train, PROFILE_ROWS),
-        "dask": profiled_on_dask(train),
-    }[engine.name]
+    judged = min(holdout, bounded(EVALUATION_ROWS, columns))
+    yield StagePlan(
+        stage="Evaluate on the holdout",
+        rows=judged,
+        seconds=EVALUATE_SECONDS * 2 * judged / 1e6,
+        memory=memory(judged, 6.0) + (0 if external else table_bytes),
+    )
+    profiled = min(train, bounded(PROFILE_ROWS, columns))
     yield StagePlan(
         stage="Assemble the bundle",
         rows=profiled,
         seconds=PROFILE_SECONDS * profiled * columns / 1e6,
-        memory=memory(0 if engine.name == "dask" else profiled, 6.0),
-    )
-
-
-def _evaluation(
-    holdout: int,
-    engine: Engine,
-    use_case: UseCase,
-    memory: Callable[[int, float], int],
-    table_bytes: int,
-) -> StagePlan:
-    """Return the plan of judging two models; on Dask, of whose rows only predictions are held."""
-    labels = 2 if use_case.task == "classification" else 0
-    rows, taken = holdout, memory(holdout, 6.0) + table_bytes
-    if engine.name == "external":
-        rows = min(holdout, EVALUATION_ROWS)
-        taken = memory(rows, 6.0)
-    elif engine.name == "dask":
-        rows = evaluated_on_dask(holdout, 2, labels)
-        taken = memory(0, 0.0) + 2 * (1 + labels) * PREDICTION * rows
-    return StagePlan(
-        stage="Evaluate on the holdout",
-        rows=rows,
-        seconds=EVALUATE_SECONDS * 2 * rows / 1e6,
-        memory=taken,
+        memory=memory(profiled, 6.0),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,23 +25,35 @@ def read_target(train: Dataset, contract: Contract) -> Target:
     InputError
         If the file cannot be read, or a row has no target.
     """
-    classes: pd.Index[Any] | None = None
-    if contract.labels is not None:
-        # Texts as objects, or each row's is cast to another text.
-        text = isinstance(contract.labels[0], str)
-        classes = pd.Index(contract.labels, dtype=object if text else None)
+    classes = None if contract.labels is None else _index_of(contract.labels)
 
     def of_group(number: int) -> npt.NDArray[Any]:
         values = target_values(train.read_row_group(number, [contract.target]), contract)
         if classes is None:
             return values
-        codes = classes.get_indexer(pd.Index(values, dtype=classes.dtype))
-        return codes.astype(np.min_scalar_type(-len(classes)))
+        return class_codes(values, classes)
 
     found = np.concatenate(list(in_threads(of_group, range(len(train.row_groups())))))
     if classes is None:
         return found
     return pd.Categorical.from_codes(found, categories=classes).remove_unused_categories()
+
+
+def class_codes(
+    values: npt.NDArray[Any], classes: Sequence[Any] | npt.NDArray[Any] | pd.Index[Any]
+) -> npt.NDArray[np.signedinteger[Any]]:
+    """Return each value's place among the classes, -1 where it is none, in as few bytes as hold it.
+
+    ``values`` are those of `target_values`.
+    """
+    known = _index_of(classes)
+    codes = known.get_indexer(pd.Index(values, dtype=known.dtype))
+    return codes.astype(np.min_scalar_type(-len(known)))
+
+
+def _index_of(classes: Sequence[Any] | npt.NDArray[Any] | pd.Index[Any]) -> pd.Index[Any]:
+    """Return an index of classes; texts as objects, or each row's is cast to another text."""
+    return pd.Index(classes, dtype=object if isinstance(classes[0], str) else None)
 
 
 def learn_target(estimator: Any, target: Target) -> None:

@@ -30,7 +30,7 @@ from evergreen.reporting.card import model_card
 from evergreen.reporting.facts import DataFacts, TrainingFacts
 from evergreen.reporting.figures import draw
 from evergreen.reporting.training_report import training_report
-from evergreen.training.bounds import PROFILE_ROWS, profiled_on_dask, some_rows
+from evergreen.training.bounds import PROFILE_ROWS, some_rows
 from evergreen.training.predictions import Predictions, arms_from_frame
 from evergreen.training.results import Evaluations, Explanation, SearchResult
 from steps.alerting import tell
@@ -98,18 +98,13 @@ def assemble_bundle(
 def reference_profile(
     training_rows: Dataset, contract: Contract, predictions: Predictions, use_case: UseCase
 ) -> Profile:
-    """Make the profile that later windows are compared with, as the table's engine says.
-
-    In memory: of all rows. From disk: of at most a million, drawn evenly. On Dask: of all of which
-    a worker can hold a column.
-    """
+    """Make the profile that later windows are compared with, of at most a million rows."""
     training = use_case.training
+    rows = some_rows(training_rows, PROFILE_ROWS, training.seed)
     if training_rows.engine.name == "dask":
-        rows = profiled_on_dask(training_rows.rows)
         with passes_of(training_rows, training.dask) as way:
-            return profile_by_groups(training_rows, contract, predictions, rows, training.seed, way)
-    reference = some_rows(training_rows, PROFILE_ROWS, training.seed)
-    return make_profile(reference, contract, predictions)
+            return profile_by_groups(rows, contract, predictions, way)
+    return make_profile(rows, contract, predictions)
 
 
 def gather_facts(

@@ -55,8 +55,7 @@ def evaluate_on_holdout(
         arms["champion"] = Arm(bundle.model(), bundle.contract)
     rows = rows_to_judge(holdout_rows, contract, arms, evaluation, dask, seed)
     measure = partial(evaluate, frame=rows.frame, contract=contract, config=evaluation, seed=seed)
-    # On Dask there may be ten times as many rows: one arm's figures at a time fit the memory.
-    with ThreadPoolExecutor(1 if on_dask else threads_for(1, rows.frame.size)) as pool:
+    with ThreadPoolExecutor(threads_for(1, rows.frame.size)) as pool:
         measured = {name: pool.submit(measure, said) for name, said in rows.predictions.items()}
         explained = pool.submit(
             explain,

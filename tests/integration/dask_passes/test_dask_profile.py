@@ -36,11 +36,12 @@ def rows(tmp_path):
 @pytest.mark.parametrize("most", [3_000, 1_234], ids=["all rows", "some rows"])
 def test_workers_make_the_profile_of_one_process(most, rows, config, cluster):
     contract, table, predictions = rows
-    expected = make_profile(table.read_some(most, seed=2), contract, predictions)
+    drawn = table.read_some(most, seed=2)
+    expected = make_profile(drawn, contract, predictions)
     with Client(cluster.address, set_as_default=False) as observer:
         observer.get_task_stream()
         with passes_of(table, config) as way:
-            found = profile_by_groups(table, contract, predictions, most, 2, way)
+            found = profile_by_groups(drawn, contract, predictions, way)
         assert len({each["worker"] for each in observer.get_task_stream()}) == 2
     assert found.rows == most
     assert_same_profile(found, expected)
@@ -51,6 +52,6 @@ def test_what_a_killed_worker_had_is_looked_at_by_another(rows, config, tmp_path
     contract, table, predictions = rows
     with passes_of(table, config) as way:
         falling = FallingOnce(way, tmp_path)
-        found = profile_by_groups(table, contract, predictions, table.rows, 2, falling)
+        found = profile_by_groups(table.read(), contract, predictions, falling)
     assert falling.mark.exists()
     assert_same_profile(found, make_profile(table.read(), contract, predictions))

@@ -1,4 +1,4 @@
-"""The profile of a table that is gone through by columns and row groups is that of the whole."""
+"""The profile of rows that are looked at by columns and row groups is that of the whole."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import pandas as pd
 import pytest
 
 from evergreen.data import dataset as datasets
-from evergreen.data.dataset import Dataset
 from evergreen.data.passes import Passes
 from evergreen.errors import InputError
 from evergreen.monitoring.profile import make_profile
 from evergreen.monitoring.profile_by_groups import profile_by_groups
-from evergreen.training.bounds import VALUES, profiled_on_dask
+from evergreen.paths import Home
 from evergreen.training.predictions import predict
-from tests.support.engines import EXTERNAL, TARGETS, chosen, fitted, prepared, sales
+from tests.support.engines import TARGETS, chosen, fitted, prepared, sales
 from tests.support.models import small_contract, small_model, small_table
 from tests.support.profiles import assert_same_profile
 
@@ -36,22 +35,22 @@ def wide(rows=3_000):
 @pytest.mark.parametrize("target", TARGETS)
 def test_it_is_the_profile_of_the_same_rows(target, rows, tmp_path):
     use_case, contract, frame, (side, table) = prepared(wide(), target, tmp_path)
-    assert len(table.row_groups()) == 5
     (model,) = fitted([side], contract, use_case, chosen("xgboost", max_depth=2))
     predictions = predict(model, frame, contract)
-    expected = make_profile(table.read_some(rows, seed=5), contract, predictions)
+    drawn = table.read_some(rows, seed=5)
+    expected = make_profile(drawn, contract, predictions)
     assert expected.comparison.duplicates > 0
-    found = profile_by_groups(table, contract, predictions, rows, 5, Passes())
+    found = profile_by_groups(drawn, contract, predictions, Passes())
     assert found.rows == min(rows, 3_200)
     assert_same_profile(found, expected)
+    assert not list(Home.locate().scratch.iterdir())
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
-def test_odd_columns_and_moments(task, tmp_path):
+def test_odd_columns_and_moments(task):
     contract, frame = small_contract(task), small_table(task, rows=1_500)
-    table = Dataset.write(frame, tmp_path / "table.parquet", "rows", EXTERNAL)
     predictions = predict(small_model(task), frame, contract)
-    found = profile_by_groups(table, contract, predictions, 1_500, 0, Passes())
+    found = profile_by_groups(frame, contract, predictions, Passes())
     expected = make_profile(frame, contract, predictions)
     assert found.window is not None
     assert_same_profile(found, expected)
@@ -67,27 +66,20 @@ def test_a_profile_does_not_depend_on_the_parts_that_threads_look_at(target, tmp
     assert_same_profile(make_profile(frame, contract, predictions), whole)
 
 
-def test_one_number_column_has_no_structure(tmp_path):
+def test_one_number_column_has_no_structure():
     contract, frame = small_contract(), small_table(rows=1_500)
     kept = [each for each in contract.columns if each.name not in {"crew", "licensed", "built"}]
     few = contract.model_copy(update={"columns": tuple(kept)})
     predictions = predict(small_model(), frame, contract)
     frame = frame[[column.name for column in kept]]
-    table = Dataset.write(frame, tmp_path / "table.parquet", "rows", EXTERNAL)
-    found = profile_by_groups(table, few, predictions, 1_500, 0, Passes())
+    found = profile_by_groups(frame, few, predictions, Passes())
     assert found.comparison.structure is None
     expected = make_profile(frame, few, predictions)
     assert found.model_dump_json() == expected.model_dump_json()
 
 
-def test_a_table_without_rows_has_no_profile(tmp_path):
+def test_a_table_without_rows_has_no_profile():
     contract, frame = small_contract(), small_table()
-    table = Dataset.write(frame.iloc[:0], tmp_path / "table.parquet", "rows", EXTERNAL)
     predictions = predict(small_model(), frame, contract)
     with pytest.raises(InputError, match="no rows"):
-        profile_by_groups(table, contract, predictions, 10, 0, Passes())
-
-
-def test_rows_are_left_out_where_a_column_would_not_fit():
-    assert profiled_on_dask(10_000_000) == 10_000_000
-    assert profiled_on_dask(10**9) == VALUES
+        profile_by_groups(frame.iloc[:0], contract, predictions, Passes())

@@ -14,7 +14,6 @@ from evergreen.data.passes import Passes
 from evergreen.errors import RefusedError
 from evergreen.paths import Home
 from evergreen.training import judged_rows
-from evergreen.training.bounds import VALUES, evaluated_on_dask
 from evergreen.training.judged_rows import judge_by_groups, rows_to_judge
 from tests.support.engines import TARGETS
 from tests.support.judged import CONFIG, judged, results
@@ -33,7 +32,6 @@ def test_evaluation_and_explanation_are_those_of_the_same_rows(target, held, tmp
     contract, holdout, arms = judged(target, tmp_path)
     if held:
         monkeypatch.setattr(judged_rows, "EVALUATION_ROWS", held)
-        monkeypatch.setattr(judged_rows, "evaluated_on_dask", lambda *_: held)
     assert len(holdout.row_groups()) == 5
     expected = rows_to_judge(holdout, contract, arms, CONFIG, NO_CLUSTER, 3)
     found = judge_by_groups(holdout, contract, arms, CONFIG, 3, Passes())
@@ -59,12 +57,6 @@ def test_a_missing_prediction_in_any_group_is_refused(tmp_path):
     arms["baseline"].model[-1].constant_ = np.array([[np.nan]])
     with pytest.raises(RefusedError, match="no usable prediction"):
         judge_by_groups(holdout, contract, arms, CONFIG, 3, Passes())
-
-
-def test_rows_are_left_out_where_predictions_would_not_fit():
-    assert evaluated_on_dask(5_000_000, 3, 2) == 5_000_000
-    assert evaluated_on_dask(50_000_000, 3, 2) * 3 * (1 + 2) <= VALUES
-    assert evaluated_on_dask(50_000_000, 2, 0) == VALUES // 2
 
 
 def test_other_engines_need_no_cluster(tmp_path):

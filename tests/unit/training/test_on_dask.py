@@ -55,8 +55,9 @@ def test_row_groups_are_shared_by_their_rows():
     assert spread((1,), ["a", "b"]) == ["a"]
 
 
+@pytest.mark.parametrize("by_columns", [False, True], ids=["by rows", "by columns"])
 @pytest.mark.parametrize("target", ["kind", "price"])
-def test_parts_are_the_features_of_the_table(target, tmp_path, monkeypatch):
+def test_parts_are_the_features_of_the_table(target, by_columns, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "ROW_GROUP", 300)
     use_case, contract, frame, (table, _) = prepared(sales(800), target, tmp_path)
     transform = build_features(contract, use_case.features, scale=False, seed=0)
@@ -64,9 +65,12 @@ def test_parts_are_the_features_of_the_table(target, tmp_path, monkeypatch):
     expected = transform.fit(inputs, actual).transform(inputs).astype(np.float32)
     labels = np.unique(actual) if target == "kind" else None
     weights = None if labels is None else np.array([1, 2, 4], dtype=np.float32)
-    recipe = Recipe(table, contract, transform, labels, weights)
+    recipe = Recipe(table, contract, transform, labels, weights, by_columns)
     parts = [recipe.part(number) for number in range(len(table.row_groups()))]
     assert [len(part["label"]) for part in parts] == [300, 300, 200]
+    data = np.asarray(parts[0]["data"])
+    assert data.flags["F_CONTIGUOUS" if by_columns else "C_CONTIGUOUS"]
+    assert isinstance(parts[0]["data"], pd.DataFrame) is by_columns
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     np.testing.assert_array_equal(whole["data"], expected)
     if labels is None:
