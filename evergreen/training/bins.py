@@ -10,7 +10,10 @@ are all gaps would have no bins at all.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +26,20 @@ BIN_ROWS: Final = 200_000
 
 Matrix = npt.NDArray[np.float32]
 Weights = npt.NDArray[np.floating[Any]]
+
+
+class Look(NamedTuple):
+    """What is to be seen of some rows: those that are drawn, each feature's least and greatest."""
+
+    drawn: Matrix
+    least: npt.NDArray[np.float32]
+    greatest: npt.NDArray[np.float32]
+
+    @classmethod
+    def at(cls, features: Matrix | pd.DataFrame, places: npt.NDArray[np.int64]) -> Look:
+        """Look at rows × features, of which those at ``places`` are drawn."""
+        rows = np.asarray(features)
+        return cls(rows[places], np.fmin.reduce(rows, axis=0), np.fmax.reduce(rows, axis=0))
 
 
 class BinSample:
@@ -40,31 +57,82 @@ class BinSample:
 
     def take(self, features: Matrix) -> None:
         """Take what is drawn of the next rows × features of the table."""
-        first, last = np.searchsorted(self.places, [self._seen, self._seen + len(features)])
-        self._rows[first:last] = features[self.places[first:last] - self._seen]
-        for extreme, row in ((np.fmin, self._rows[-2]), (np.fmax, self._rows[-1])):
-            extreme(row, extreme.reduce(features, axis=0), out=row)
-        self._seen += len(features)
+        first, last = self._seen, self._seen + len(features)
+        self.add(first, last, Look.at(features, self.places_in(first, last)))
+        self._seen = last
+
+    def places_in(self, first: int, last: int) -> npt.NDArray[np.int64]:
+        """Return where among these rows of the table the drawn ones are."""
+        start, stop = np.searchsorted(self.places, [first, last])
+        return self.places[start:stop] - first
+
+    def add(self, first: int, last: int, look: Look) -> None:
+        """Take what somebody saw of these rows of the table, in any order."""
+        start, stop = np.searchsorted(self.places, [first, last])
+        self._rows[start:stop] = look.drawn
+        np.fmin(self._rows[-2], look.least, out=self._rows[-2])
+        np.fmax(self._rows[-1], look.greatest, out=self._rows[-1])
 
     def matrix(self, estimator: Any) -> Any:
         """Return the rows in bins, which a matrix of all rows takes over as its ``ref``.
 
         They are given up here, so it can be asked for once.
         """
-        from xgboost import QuantileDMatrix
-
         rows = pd.DataFrame(self._rows, copy=False)
         del self._rows
         weight = self.weight
         if weight is not None:
             weight = np.append(weight, [weight.min()] * 2)
-        return QuantileDMatrix(
-            rows,
-            weight=weight,
-            missing=estimator.missing,
-            max_bin=estimator.max_bin,
-            nthread=estimator.n_jobs,
-        )
+        return _in_bins(rows, weight, _settings(estimator))
+
+    def shared(self, estimator: Any) -> SharedBins:
+        """Return what `matrix` does, for other processes."""
+        least, greatest = self._rows[-2:].copy()
+        # Of each feature a bound below all values, where its bins begin, and a bound above.
+        starts, borders = self.matrix(estimator).get_quantile_cut()
+        inner = [borders[start + 1 : stop - 1] for start, stop in pairwise(starts.astype(int))]
+        few: Matrix = np.full((max(map(len, inner)) + 2, len(least)), np.nan, np.float32)
+        for feature, cuts in enumerate(inner):
+            few[:2, feature] = least[feature], greatest[feature]
+            few[2 : 2 + len(cuts), feature] = cuts
+        return SharedBins(few, _settings(estimator))
+
+
+class SharedBins:
+    """Bins as processes hand them to each other: the few rows whose bins they are.
+
+    XGBoost asks a matrix that it takes bins from for its ``handle`` alone. While it learns with
+    others, the bins of a matrix are found together with them; in another thread they are not.
+    """
+
+    def __init__(self, rows: Matrix, settings: dict[str, Any]) -> None:
+        self._given = rows, settings
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SharedBins, self._given
+
+    @cached_property
+    def matrix(self) -> Any:
+        """The rows in bins."""
+        rows, settings = self._given
+        with ThreadPoolExecutor(1) as alone:
+            return alone.submit(_in_bins, pd.DataFrame(rows), None, settings).result()
+
+    @property
+    def handle(self) -> Any:
+        """XGBoost's own of `matrix`."""
+        return self.matrix.handle
+
+
+def _settings(estimator: Any) -> dict[str, Any]:
+    names = {"missing": "missing", "max_bin": "max_bin", "n_jobs": "nthread"}
+    return {name: getattr(estimator, ours) for ours, name in names.items()}
+
+
+def _in_bins(rows: pd.DataFrame, weight: Weights | None, settings: dict[str, Any]) -> Any:
+    from xgboost import QuantileDMatrix
+
+    return QuantileDMatrix(rows, weight=weight, **settings)
 
 
 def bin_sample(

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from evergreen.errors import UnreachableError
 
 if TYPE_CHECKING:
     from distributed import Client, Future
+
+    from evergreen.training.bins import BinSample
 
 STEP_SECONDS: Final = 300  # that XGBoost's workers wait for each other, at most
 
@@ -25,11 +28,13 @@ class SharedRows:
     """Rows x features, labels and weights, whose parts lie with the workers.
 
     All are Dask arrays, but the features are a Dask frame where a learner takes them by columns.
+    ``sample`` has what is to be seen of them, where that is enough to find the bins.
     """
 
     data: Any
     label: Any
     weight: Any | None
+    sample: BinSample | None
 
 
 @dataclass(frozen=True)
@@ -38,24 +43,32 @@ class Learner:
 
     ``part``: how the names of the tasks begin that learn, one on each worker. ``learn`` returns
     what they learned, ``adopt`` makes the estimator that. One ``by_columns`` wants frames.
+    ``sample``, of the numbers of rows and features, says which rows tell the bins; None: all.
     """
 
     part: str
     learn: Callable[[Client, SharedRows], Any]
     adopt: Callable[[Any], None]
     by_columns: bool = False
+    sample: Callable[[int, int], BinSample | None] = lambda rows, features: None
 
 
-def learner_of(estimator: Any, labels: Labels | None) -> Learner:
-    """Return how an unfitted estimator of XGBoost or LightGBM is fitted; None of a regression."""
+def learner_of(estimator: Any, target: pd.Categorical[Any] | None) -> Learner:
+    """Return how an unfitted estimator of XGBoost or LightGBM is fitted.
+
+    ``target`` has all rows' labels, with those that occur as categories; None of a regression.
+    """
     if hasattr(estimator, "get_booster"):
-        return _xgboost(estimator, labels)
-    return _lightgbm(estimator, labels)
+        return _xgboost(estimator, target)
+    return _lightgbm(estimator, None if target is None else np.asarray(target.categories))
 
 
-def _xgboost(estimator: Any, labels: Labels | None) -> Learner:
+def _xgboost(estimator: Any, target: pd.Categorical[Any] | None) -> Learner:
+    from evergreen.training.bins import bin_sample
     from evergreen.training.xgboost_adapter import adopt_booster, parameters_for
 
+    labels = None if target is None else np.asarray(target.categories)
+    weight = None if target is None else estimator.row_weights(target)
     params = parameters_for(estimator, None if labels is None else len(labels))
     rounds = estimator.get_num_boosting_rounds()
 
@@ -63,8 +76,15 @@ def _xgboost(estimator: Any, labels: Labels | None) -> Learner:
         from xgboost import dask as xgboost_dask
         from xgboost.collective import Config
 
-        matrix = xgboost_dask.DaskQuantileDMatrix(
-            client, rows.data, rows.label, weight=rows.weight, max_bin=params.get("max_bin")
+        from evergreen.training.dask_matrix import DaskMatrixInBins
+
+        matrix = DaskMatrixInBins(
+            client,
+            rows.data,
+            rows.label,
+            weight=rows.weight,
+            max_bin=params.get("max_bin"),
+            bins=None if rows.sample is None else rows.sample.shared(estimator),
         )
         limits = Config(timeout=STEP_SECONDS, tracker_timeout=STEP_SECONDS)
         learned = xgboost_dask.train(
@@ -77,8 +97,11 @@ def _xgboost(estimator: Any, labels: Labels | None) -> Learner:
     def adopt(booster: Any) -> None:
         adopt_booster(estimator, booster, params["objective"], labels)
 
-    # It finds bins a fifth faster by columns, which it takes of frames alone.
-    return Learner("fn-", learn, adopt, by_columns=True)
+    def sample(rows: int, features: int) -> BinSample | None:
+        return bin_sample(estimator, rows, features, weight)
+
+    # It files rows into bins a fifth faster by columns, which it takes of frames alone.
+    return Learner("fn-", learn, adopt, by_columns=True, sample=sample)
 
 
 def _lightgbm(estimator: Any, labels: Labels | None) -> Learner:

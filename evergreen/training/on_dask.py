@@ -1,10 +1,11 @@
 """Fitting on a Dask cluster, whose workers read the table's row groups themselves.
 
 Each row group becomes features on one worker and stays in its memory; the library's own Dask
-interface learns from there. XGBoost's workers agree on bins (a distributed weighted quantile
-sketch, Chen & Guestrin 2016, section 3.3) and on every split; of LightGBM's, each finds the bins
-of some features in its own rows, and all sum up histograms (its data-parallel learner). A worker
-that is lost takes its rows and the trees so far with it, so the training begins anew.
+interface learns from there. XGBoost's workers agree on every split; their bins are those of one
+machine where some rows tell them, else those of a distributed weighted quantile sketch of all rows
+(Chen & Guestrin 2016, section 3.3). Of LightGBM's, each finds the bins of some features in its own
+rows, and all sum up histograms (its data-parallel learner). A worker that is lost takes its rows
+and the trees so far with it, so the training begins anew.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import numpy as np
@@ -37,6 +39,7 @@ from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
 from evergreen.errors import UnreachableError
 from evergreen.features.in_memory import features_of
+from evergreen.training.bins import BinSample, Look
 from evergreen.training.learners import Learner, SharedRows, label_weights, learner_of
 from evergreen.training.target import class_codes, read_target
 
@@ -105,12 +108,13 @@ def learn_on_dask(
     UnreachableError
         If there is no cluster, its workers are lost again and again, or one is paused.
     """
-    labels = weights = None
+    target = labels = weights = None
     if contract.labels is not None:
-        labels, counts = _label_counts(train, contract)
+        target = cast("pd.Categorical[Any]", read_target(train, contract))
+        labels = np.asarray(target.categories)
         if estimator.class_weight is not None:
-            weights = label_weights(counts)
-    learner = learner_of(estimator, labels)
+            weights = label_weights(np.bincount(target.codes))
+    learner = learner_of(estimator, target)
     with where_workers_see_it(train) as table:
         recipe = Recipe(table, contract, transform, labels, weights, learner.by_columns)
         learned = _persistently(recipe, learner, config)
@@ -204,8 +208,12 @@ def _gone(client: Client, workers: Sequence[str]) -> list[str]:
 def _train(client: Client, workers: list[str], recipe: Recipe, learner: Learner) -> Any:
     """Return what the workers learn together."""
     rows = recipe.table.row_groups()
-    fields = _fields(client, recipe, spread(rows, workers))
+    homes = spread(rows, workers)
+    fields = _fields(client, recipe, homes)
     width = client.submit(np.shape, fields["data"][0]).result()[1]
+    sample = learner.sample(sum(rows), width)
+    if sample is not None:
+        _show(client, sample, fields["data"], rows, homes)
     if recipe.by_columns:
         data = _frames(fields["data"], width)
     else:
@@ -214,9 +222,27 @@ def _train(client: Client, workers: list[str], recipe: Recipe, learner: Learner)
         data,
         _whole(fields["label"], [(count,) for count in rows]),
         _whole(fields["weight"], [(count,) for count in rows]) if "weight" in fields else None,
+        sample,
     )
     del fields  # the arrays keep them now
     return learner.learn(client, shared)
+
+
+def _show(
+    client: Client,
+    sample: BinSample,
+    parts: Sequence[Future],
+    rows: Sequence[int],
+    homes: Sequence[str],
+) -> None:
+    """Show a sample the features, each part where it is."""
+    spans = list(pairwise([0, *accumulate(rows)]))
+    looks = [
+        client.submit(Look.at, part, sample.places_in(*span), workers=[home], pure=False)
+        for part, span, home in zip(parts, spans, homes, strict=True)
+    ]
+    for (first, last), look in zip(spans, client.gather(looks), strict=True):
+        sample.add(first, last, look)
 
 
 def _frames(parts: Sequence[Future], width: int) -> Any:
@@ -259,11 +285,3 @@ def _fields(client: Client, recipe: Recipe, homes: list[str]) -> dict[str, list[
         ]
         for name in names
     }
-
-
-def _label_counts(
-    train: Dataset, contract: Contract
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Return the labels that occur, in order, and how often each does."""
-    target = cast("pd.Categorical[Any]", read_target(train, contract))
-    return np.asarray(target.categories), np.bincount(target.codes)

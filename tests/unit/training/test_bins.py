@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import xgboost
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
 from evergreen.data import dataset as datasets
@@ -181,3 +184,45 @@ def test_rows_without_weight_are_not_drawn(large):
     assert len(sample.places) == DRAWN
     assert (sample.places % 2 == 1).all()
     assert np.ptp(sample.weight) == 0
+
+
+@given(
+    columns=st.lists(
+        st.sampled_from(["normal", "few", "constant", "gaps", "nothing", "skewed"]),
+        min_size=1,
+        max_size=5,
+    ),
+    rows=st.sampled_from([1, 2, 200, 255, 256, 257, 258, 3_000]),
+    max_bin=st.sampled_from([None, 2, 16, 256]),
+    seed=st.integers(0, 100),
+)
+@settings(max_examples=60, deadline=None)
+def test_shared_bins_are_those_of_the_sample(columns, rows, max_bin, seed):
+    random = np.random.default_rng(seed)
+    kinds = {
+        "normal": lambda: random.normal(size=rows),
+        "few": lambda: random.integers(-3, 4, rows) / 2,
+        "constant": lambda: np.full(rows, -7.25),
+        "gaps": lambda: np.where(random.random(rows) < 0.5, np.nan, random.random(rows)),
+        "nothing": lambda: np.full(rows, np.nan),
+        "skewed": lambda: np.exp(4 * random.normal(size=rows)),
+    }
+    values = np.column_stack([kinds[name]() for name in columns]).astype(np.float32)
+    estimator = LabelledXGBClassifier(random_state=0, n_jobs=1, max_bin=max_bin)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bins, "BIN_ROWS", max(1, rows // 2))
+        samples = [BinSample(rows, len(columns), None, seed=1) for _ in range(2)]
+    for sample in samples:
+        sample.take(values)
+    shared = pickle.loads(pickle.dumps(samples[0].shared(estimator)))
+    for ours, theirs in zip(
+        cuts_of(shared.matrix), cuts_of(samples[1].matrix(estimator)), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    target = np.arange(rows) % 2
+    params = {"max_depth": 3} | ({} if max_bin is None else {"max_bin": max_bin})
+    trees = [
+        xgboost.train(params, xgboost.QuantileDMatrix(values, target, max_bin=max_bin, ref=ref), 3)
+        for ref in (shared, shared.matrix)
+    ]
+    assert trees[0].get_dump() == trees[1].get_dump()
