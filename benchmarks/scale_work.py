@@ -25,6 +25,7 @@ training:
   candidates:
     xgboost: {{params: {{n_estimators: {rounds}, max_depth: 6, learning_rate: 0.1}}, search: {{}}}}
   trials: 1
+  early_stopping: {rounds}  # as many rounds at each size
   jobs: 1
   search_rows: {search_rows}
   dask: {{{workers}}}

@@ -78,23 +78,24 @@ class Comparison(Value):
 # Per stage: seconds per million values, and bytes of memory per byte of the rows at hand.
 Figures = Mapping[str, tuple[float, float]]
 IN_MEMORY: Final[Figures] = {
-    "Load": (0.2, 4.0),
-    "Settle the data contract": (0.1, 3.0),
-    "Check the data": (0.4, 5.0),
-    "Set the holdout aside": (0.25, 6.0),
+    "Load": (0.02, 1.5),
+    "Settle the data contract": (0.015, 1.5),
+    "Check the data": (0.04, 2.0),
+    "Set the holdout aside": (0.03, 2.0),
 }
 ON_DISK: Final[Figures] = {
-    "Load": (0.3, 0.0),
-    "Settle the data contract": (0.1, 0.0),
-    "Check the data": (0.8, 0.0),
-    "Set the holdout aside": (0.6, 0.0),
+    "Load": (0.1, 0.0),
+    "Settle the data contract": (0.04, 0.0),
+    "Check the data": (0.1, 0.0),
+    "Set the holdout aside": (0.08, 0.0),
 }
-FIT_SECONDS: Final = 0.012  # of XGBoost per million values and round
+FIT_SECONDS: Final = 0.0025  # of XGBoost per million values and round
+SEARCH_SECONDS: Final = 0.01  # the same, of the few rows of a fold
 FIT_LINEAR_SECONDS: Final = 0.6  # of a linear model per million values; many levels take longer
-PREPARE_SECONDS: Final = 0.15  # per million values that preprocessing goes through in pieces
-FIT_COPIES: Final = 5.5  # of the rows that preprocessing looks at together
-EVALUATE_SECONDS: Final = 50.0  # per million rows and model
-PROFILE_SECONDS: Final = 0.5  # per million values
+PREPARE_SECONDS: Final = 0.1  # per million values that preprocessing goes through in pieces
+FIT_COPIES: Final = 2.5  # of the rows that preprocessing looks at together
+EVALUATE_SECONDS: Final = 2.5  # per million rows and model
+PROFILE_SECONDS: Final = 0.1  # per million values
 PIECES: Final = 700_000_000  # bytes that pieces of a table on disk take, over all columns
 PER_ROW: Final = 60  # bytes per row that an engine on disk keeps
 FIT_SLOWER: Final[Mapping[EngineName, float]] = {"memory": 1.0, "external": 1.3, "dask": 1.2}
@@ -212,7 +213,7 @@ def _search_seconds(millions: float, use_case: UseCase, engine: Engine) -> float
     for name in _competing(use_case.task, training, engine):
         relative = BY_NAME[name].cost / measure
         fits = folds * training.trials
-        one = FIT_SECONDS * _rounds(training) * relative * millions
+        one = SEARCH_SECONDS * _rounds(training) * relative * millions
         limit = training.timeout.total_seconds() if training.timeout else float("inf")
         seconds += min(fits * one, limit)
     return seconds
