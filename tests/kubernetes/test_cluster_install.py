@@ -86,8 +86,11 @@ def moved(cluster: TestCluster, version: str) -> None:
 def api(installed, tmp_path) -> Api:
     """The API with a champion, version 1."""
     if not any(one["metadata"]["name"] == "outside" for one in installed.get("services")):
-        waiting = installed.kubectl("logs", "-n", NAMESPACE, "deployment/api", "-c", "champion")
-        assert "which is empty" in waiting.stdout
+        log = ("logs", "-n", NAMESPACE, "deployment/api", "-c", "champion")
+        until(
+            "the API waits for a first champion",
+            lambda: "which is empty" in installed.kubectl(*log, check=False).stdout,
+        )
         registered(installed, tmp_path)
         installed.kubectl("apply", "-f", "-", stdin=json.dumps(OUTSIDE))
     else:
