@@ -7,17 +7,16 @@ another figure if it came of all: a ROC AUC of a million rows is known within 0.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from evergreen.config import TrainingConfig
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset, draw_evenly
 from evergreen.data.engine import Engine
-from evergreen.data.threads import in_threads
+from evergreen.training.target import read_target
 
 SEARCH_ROWS: Final = 100_000
 PREPROCESSING_ROWS: Final = 100_000  # that say where medians lie, and which features to choose
@@ -67,20 +66,10 @@ def search_table(
     random = np.random.default_rng(training.seed)
     taken = draw_evenly(train.rows, rows, random)
     if contract.labels is not None:
-        classes = _classes(train, contract)
-        for place in range(len(contract.labels)):
-            of_class = np.flatnonzero(classes == place)
+        target = cast("pd.Categorical[Any]", read_target(train, contract))
+        for code in range(len(target.categories)):
+            of_class = np.flatnonzero(target.codes == code)
             if taken[of_class].sum() < CLASS_ROWS:
                 taken[random.permutation(of_class)[:CLASS_ROWS]] = True
     frame = train.read_where(taken)
     return Dataset.write(frame, path, f"{train.source}, {len(frame)} rows", train.engine)
-
-
-def _classes(table: Dataset, contract: Contract) -> npt.NDArray[np.signedinteger]:
-    """Return each row's class as its place among the contract's labels, in few bytes."""
-
-    def of_group(number: int) -> npt.NDArray[np.signedinteger]:
-        target = table.read_row_group(number, [contract.target])[contract.target]
-        return pd.Categorical(target, categories=list(contract.labels or ())).codes
-
-    return np.concatenate([*in_threads(of_group, range(len(table.row_groups())))])
