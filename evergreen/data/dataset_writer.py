@@ -114,7 +114,7 @@ def _schema(layout: Layout, engine: Engine) -> pa.Schema:
     telling them apart takes twice as long as all else, when it is written and whenever it is read.
     """
     return pa.schema(
-        pa.field(name, column.type, nullable=engine.keeps_small or not _is_float(column))
+        pa.field(name, column.type, nullable=engine.exceeds_memory or not _is_float(column))
         for name, column in layout.items()
     )
 

@@ -22,8 +22,8 @@ class Engine(Value):
         return self.name != "memory"
 
     @property
-    def keeps_small(self) -> bool:
-        """Whether tables are stored for their size, not for speed: they exceed this memory."""
+    def exceeds_memory(self) -> bool:
+        """Whether tables are held to exceed all memory: stored for size, read by little at once."""
         return self.name == "external"
 
 

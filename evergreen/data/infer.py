@@ -55,7 +55,7 @@ def infer_contract_by_columns(table: Dataset, use_case: UseCase) -> Contract:
     def column(name: str) -> pd.Series:
         return table.read([name])[name]
 
-    each = map if table.engine.name == "external" else in_threads
+    each = map if table.engine.exceeds_memory else in_threads
     return _inferred(list(table.columns), table.rows, column, use_case, each)
 
 

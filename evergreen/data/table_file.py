@@ -89,7 +89,7 @@ def _settings(schema: pa.Schema, engine: Engine) -> dict[str, Any]:
     files; there, building dictionaries of numbers, looking for their extremes and compressing
     them takes several times as long as writing the bytes, and so does undoing it.
     """
-    if engine.keeps_small:
+    if engine.exceeds_memory:
         return {"compression": "zstd"}
     texts = [field.name for field in schema if _varies_in_width(field.type)]
     return {
