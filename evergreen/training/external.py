@@ -31,7 +31,7 @@ from evergreen.paths import Home
 from evergreen.training.bins import BinSample, bin_sample
 from evergreen.training.bounds import PREPROCESSING_ROWS, some_rows
 from evergreen.training.candidates import Candidate
-from evergreen.training.feature_file import FeatureFile, Look, feature_pieces
+from evergreen.training.feature_file import FeatureFile, Onlooker, feature_pieces
 from evergreen.training.least_squares import learn_least_squares
 from evergreen.training.logistic import learn_logistic
 from evergreen.training.on_dask import learn_on_dask
@@ -105,14 +105,14 @@ def _with_target(
 
 @contextmanager
 def _written(
-    train: Dataset, contract: Contract, transform: Pipeline, look: Look | None = None
+    train: Dataset, contract: Contract, transform: Pipeline, onlooker: Onlooker | None = None
 ) -> Iterator[FeatureFile]:
     """Yield the features of all rows, in a file that is deleted afterwards."""
     scratch = Home.locate().scratch
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="features-") as folder:
         path = Path(folder) / "features.bin"
-        yield FeatureFile.write(train, contract, transform, path, look)
+        yield FeatureFile.write(train, contract, transform, path, onlooker)
 
 
 def _learn_trees(
@@ -121,9 +121,9 @@ def _learn_trees(
     weight = estimator.row_weights(target) if isinstance(target, pd.Categorical) else None
     width = len(transform.get_feature_names_out())
     sample = bin_sample(estimator, train.rows, width, weight)
-    look = None if sample is None else sample.take
+    onlooker = None if sample is None else sample.take
     with (
-        _written(train, contract, transform, look) as features,
+        _written(train, contract, transform, onlooker) as features,
         _from_disk(estimator, features, sample),
     ):
         estimator.fit(features.mapped(), target, sample_weight=weight)

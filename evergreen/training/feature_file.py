@@ -20,7 +20,7 @@ from evergreen.data.dataset import Dataset, keeping
 FILE_BYTES: Final = 64 << 20  # of features that are read at once
 
 Matrix = npt.NDArray[np.float32]
-Look = Callable[[Matrix], None]
+Onlooker = Callable[[Matrix], None]
 
 
 def feature_pieces(
@@ -57,9 +57,9 @@ class FeatureFile:
         contract: Contract,
         transform: Pipeline,
         path: Path,
-        look: Look | None = None,
+        onlooker: Onlooker | None = None,
     ) -> FeatureFile:
-        """Write the features of all rows to ``path``, and show them to ``look``, in order.
+        """Write the features of all rows to ``path``, and show them to ``onlooker``, in order.
 
         Raises
         ------
@@ -72,8 +72,8 @@ class FeatureFile:
             for made in feature_pieces(train, contract, transform):
                 data: Matrix = made.astype(np.float32)
                 data.tofile(file)
-                if look is not None:
-                    look(data)
+                if onlooker is not None:
+                    onlooker(data)
         return cls(path, train.rows, made.shape[1])
 
     def pieces(self, size: int | None = None) -> Iterator[tuple[slice, Matrix]]:
