@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
+from evergreen.dask.background import in_thread
 from evergreen.dask.fitness import require_fitting
 from evergreen.dask.own_cluster import own_cluster
 from evergreen.dask.settings import DaskConfig
@@ -17,8 +16,6 @@ from evergreen.errors import InputError, UnreachableError
 
 if TYPE_CHECKING:
     from distributed import Client
-
-T = TypeVar("T")
 
 CONNECT_SECONDS: Final = 15  # for a scheduler to answer
 START_SECONDS: Final = 120  # for workers to be there
@@ -79,20 +76,6 @@ def _await_workers(client: Client, config: DaskConfig, section: str) -> None:
             f"The Dask scheduler {config.scheduler} has no workers; start some: "
             f"dask worker {config.scheduler}"
         ) from error
-
-
-def in_thread(work: Callable[[], T]) -> concurrent.futures.Future[T]:
-    """Return what will hold the result of ``work``, which nobody has to wait for."""
-    outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(work())
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return outcome
 
 
 def workers_of(client: Client) -> list[str]:

@@ -6,11 +6,15 @@ It speaks TLS with keys made for it alone: whoever reaches a scheduler can run c
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from evergreen.dask.background import in_thread
 from evergreen.dask.settings import DaskConfig
 from evergreen.data.size import memory_limit
 from evergreen.errors import UnreachableError
@@ -38,23 +42,40 @@ class _Kept:
     """The clusters of a block of `kept_clusters`."""
 
     def __init__(self) -> None:
-        self._running: dict[DaskConfig, tuple[LocalCluster, ExitStack]] = {}
+        self._begun: dict[DaskConfig, Future[_Running]] = {}
+
+    def begin(self, config: DaskConfig, section: str, modules: Sequence[str] = ()) -> None:
+        if config not in self._begun:
+            self._begun[config] = in_thread(partial(_Running, config, section, modules))
 
     def take(self, config: DaskConfig, section: str) -> LocalCluster:
-        if config not in self._running:
-            with ExitStack() as stack:
-                cluster = stack.enter_context(_started(config, section))
-                self._running[config] = cluster, stack.pop_all()
-        return self._running[config][0]
+        self.begin(config, section)
+        begun = self._begun[config]
+        if begun.exception() is not None:
+            del self._begun[config]
+        return begun.result().cluster
 
     def end(self, config: DaskConfig) -> None:
-        if config in self._running:
-            self._running.pop(config)[1].close()
+        if config in self._begun:
+            begun = self._begun.pop(config)
+            if begun.exception() is None:  # waits: what is half there cannot be ended
+                begun.result().close()
 
     def end_all(self) -> None:
         with ExitStack() as stack:
-            for config in self._running:
+            for config in self._begun:
                 stack.callback(self.end, config)
+
+
+class _Running:
+    """A cluster that runs until it is closed."""
+
+    def __init__(self, config: DaskConfig, section: str, modules: Sequence[str]) -> None:
+        with ExitStack() as stack:
+            self.cluster = stack.enter_context(_started(config, section, modules))
+            for module in modules:
+                import_module(module)  # here, too, while nobody waits for it
+            self.close = stack.pop_all().close
 
 
 _kept: ContextVar[_Kept | None] = ContextVar("kept_clusters", default=None)
@@ -73,6 +94,22 @@ def kept_clusters() -> Iterator[None]:
     finally:
         _kept.reset(token)
         kept.end_all()
+
+
+def begin_cluster(config: DaskConfig, section: str, modules: Sequence[str]) -> None:
+    """Start a cluster of one's own in the background, in a block of `kept_clusters`.
+
+    Whoever asks for it later waits for the rest. Its workers and this process import ``modules``
+    meanwhile. That it cannot be started is told to those who ask.
+    """
+    if (kept := _kept.get()) is not None and config.workers is not None:
+        kept.begin(config, section, modules)
+
+
+def end_cluster(config: DaskConfig) -> None:
+    """End a kept cluster that nobody will ask for; another one stays."""
+    if (kept := _kept.get()) is not None:
+        kept.end(config)
 
 
 @contextmanager
@@ -109,7 +146,9 @@ def _client_of(cluster: LocalCluster, section: str) -> Iterator[Client]:
 
 
 @contextmanager
-def _started(config: DaskConfig, section: str) -> Iterator[LocalCluster]:
+def _started(
+    config: DaskConfig, section: str, modules: Sequence[str] = ()
+) -> Iterator[LocalCluster]:
     import dask
     import joblib
     from distributed import LocalCluster
@@ -133,6 +172,7 @@ def _started(config: DaskConfig, section: str) -> Iterator[LocalCluster]:
                     security=True,
                     dashboard_address="127.0.0.1:0",
                     local_directory=folder,
+                    preload=list(modules),
                 )
             )
         except (OSError, RuntimeError) as error:

@@ -38,6 +38,11 @@ class DaskConfig(Value):
         return self.scheduler is not None or self.workers is not None
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether it may have cores that this process has not: those of other machines."""
+        return self.scheduler is not None
+
+    @property
     def title(self) -> str:
         """What it is called in sentences."""
         if self.scheduler is not None:

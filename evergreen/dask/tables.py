@@ -61,16 +61,25 @@ class DaskPasses(Passes):
                 yield function(table, item)
 
 
+def goes_to_workers(table: Dataset, config: DaskConfig) -> bool:
+    """Tell whether a cluster goes through a table: one that runs, where the engine is that.
+
+    Processes of this machine have the cores that this one's threads have. They would gain nothing,
+    and take seconds to start, to import and to be told.
+    """
+    return table.engine.name == "dask" and config.elsewhere
+
+
 @contextmanager
 def passes_of(table: Dataset, config: DaskConfig) -> Iterator[Passes]:
-    """Yield who goes through a table: the cluster, if its engine is that.
+    """Yield who goes through a table: a cluster, if it `goes_to_workers`, or this process.
 
     Raises
     ------
     InputError, UnreachableError
         As `evergreen.dask.cluster.connected` does.
     """
-    if table.engine.name != "dask":
+    if not goes_to_workers(table, config):
         yield Passes()
         return
     with ExitStack() as places, connected(config) as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -27,8 +28,12 @@ class Passes:
     def each(
         self, function: Callable[[Dataset, Item], Made], table: Dataset, items: Sequence[Item]
     ) -> Iterator[Made]:
-        """Yield what a function makes of the table and each item, in order."""
-        return (function(table, item) for item in items)
+        """Yield what a function makes of the table and each item, in order.
+
+        Each core takes one, but for a table that exceeds the memory: its columns come one by one.
+        """
+        each = map if table.engine.exceeds_memory else in_threads
+        return iter(each(partial(function, table), items))
 
 
 def over_all_rows(

@@ -92,10 +92,14 @@ def candidates_for(task: Task, training: TrainingConfig) -> tuple[Plan, ...]:
 
 def can_be_fitted(name: str, engine: Engine) -> bool:
     """Tell whether a candidate learns from tables that are gone through in this way."""
-    candidate = BY_NAME[name]
-    if engine.name == "dask" and candidate.dask:
+    if fitted_on_dask(name, engine):
         return True
-    return candidate.from_disk is not None or not engine.external
+    return BY_NAME[name].from_disk is not None or not engine.external
+
+
+def fitted_on_dask(name: str, engine: Engine) -> bool:
+    """Tell whether the workers of a cluster fit a candidate."""
+    return engine.name == "dask" and BY_NAME[name].dask
 
 
 def make_estimator(

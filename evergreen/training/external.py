@@ -30,11 +30,11 @@ from evergreen.features.streaming import fit_from_stream
 from evergreen.paths import Home
 from evergreen.training.bins import BinSample, bin_sample
 from evergreen.training.bounds import PREPROCESSING_ROWS, some_rows
-from evergreen.training.candidates import Candidate
+from evergreen.training.candidates import Candidate, fitted_on_dask
 from evergreen.training.feature_file import FeatureFile, Onlooker, feature_pieces
 from evergreen.training.least_squares import learn_least_squares
 from evergreen.training.logistic import learn_logistic
-from evergreen.training.on_dask import learn_on_dask
+from evergreen.training.on_dask import await_learning, learn_on_dask
 from evergreen.training.target import Target, learn_target, read_target
 
 
@@ -58,9 +58,12 @@ def fit_by_pieces(
     UnreachableError
         If the disk is full, or the Dask cluster does not answer.
     """
+    on_dask = fitted_on_dask(candidate.name, train.engine)
+    if on_dask:
+        await_learning(training.dask)
     if not is_fitted(transform):
         _fit_transform(train, contract, transform, training.seed)
-    if candidate.dask and train.engine.name == "dask":
+    if on_dask:
         learn_on_dask(estimator, train, contract, transform, training.dask)
     else:
         target = read_target(train, contract)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from evergreen.config import EvaluationConfig
 from evergreen.dask.settings import DaskConfig
-from evergreen.dask.tables import passes_of
+from evergreen.dask.tables import goes_to_workers, passes_of
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset, draw_evenly
 from evergreen.data.passes import Passes
@@ -64,7 +64,7 @@ def rows_to_judge(
 ) -> JudgedRows:
     """Let each model predict a million rows of a conformed table at most, drawn evenly.
 
-    On Dask its workers do it, see `judge_by_groups`.
+    A cluster that `goes_to_workers` does it by `judge_by_groups`.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def rows_to_judge(
     InputError, UnreachableError
         If the table cannot be read, or as `evergreen.dask.cluster.connected` does.
     """
-    if holdout.engine.name == "dask":
+    if goes_to_workers(holdout, dask):
         with passes_of(holdout, dask) as way:
             return judge_by_groups(holdout, contract, arms, config, seed, way)
     frame = some_rows(holdout, EVALUATION_ROWS, seed)

@@ -24,14 +24,15 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
+from evergreen.dask.background import in_thread
 from evergreen.dask.cluster import (
     WorkersPausedError,
     connected,
     free_workers,
     halted_workers,
-    in_thread,
     workers_of,
 )
+from evergreen.dask.own_cluster import begin_cluster
 from evergreen.dask.settings import DaskConfig
 from evergreen.dask.tables import require_same, where_workers_see_it
 from evergreen.data.conform import model_frame, target_values
@@ -94,6 +95,12 @@ class Recipe:
         if self.weights is not None:
             part["weight"] = self.weights[codes]
         return part
+
+
+def await_learning(config: DaskConfig) -> None:
+    """Let a cluster of the run's own start, which will learn; nobody waits for it yet."""
+    modules = ("evergreen.training.on_dask", "evergreen.training.dask_matrix")
+    begin_cluster(config, "training.dask", modules)
 
 
 def learn_on_dask(

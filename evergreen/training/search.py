@@ -9,6 +9,7 @@ from functools import partial
 from sklearn.pipeline import Pipeline
 
 from evergreen.config import CandidateConfig, FeaturesConfig, SplitConfig, Task, TrainingConfig
+from evergreen.dask.own_cluster import end_cluster
 from evergreen.dask.tables import where_workers_see_it
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
@@ -22,12 +23,14 @@ from evergreen.training.candidates import (
     CANDIDATES,
     can_be_fitted,
     candidates_for,
+    fitted_on_dask,
     make_estimator,
 )
 from evergreen.training.external import fit_by_pieces
 from evergreen.training.fitting import fit_in_memory, predict_in_one_thread, steady
 from evergreen.training.kept_trials import KeptTrials
 from evergreen.training.metrics import Metric
+from evergreen.training.on_dask import await_learning
 from evergreen.training.parallel import Crew, processes_for, threads_for
 from evergreen.training.progress import OnProgress, Progress
 from evergreen.training.results import LEFT_OUT, CandidateResult, SearchResult
@@ -64,6 +67,8 @@ def search_candidates(
     check_features(contract, features)
     named = [name for name in alone(contract.task, training) if name != BASELINE]
     slowest_first = [name for name in named if can_be_fitted(name, train.engine)]
+    if any(fitted_on_dask(name, train.engine) for name in named):
+        await_learning(training.dask)
     on_dask = training.spread == "dask"
     processes = 1 if on_dask else processes_for(len(slowest_first), training.jobs)
     task = _task(train, contract, features, training, split, processes)
@@ -75,7 +80,10 @@ def search_candidates(
             found = _search_on_cores(task, slowest_first, processes, report, kept)
     left_out = [_left_out(name, train.engine) for name in named if name not in slowest_first]
     results = [*found.values(), *left_out]
-    return rank_candidates(results, task.metric, split, seconds=time.monotonic() - started)
+    ranked = rank_candidates(results, task.metric, split, seconds=time.monotonic() - started)
+    if not fitted_on_dask(ranked.best, train.engine):
+        end_cluster(training.dask)
+    return ranked
 
 
 def alone(task: Task, training: TrainingConfig) -> dict[str, TrainingConfig]:

@@ -36,7 +36,7 @@ from evergreen.data.size import choose_engine
 from evergreen.data.source_config import ParquetSource
 from evergreen.data.sources import describe_source, read_source
 from evergreen.data.splits import Split, SplitRows, split_rows
-from evergreen.reporting.data_report import data_report, draw_portrait
+from evergreen.reporting.data_report import Portrait, draw_portrait
 from evergreen.reporting.facts import DataFacts
 from evergreen.training.bounds import REPORT_ROWS, some_rows
 from steps.alerting import tell
@@ -100,9 +100,13 @@ def check_quality(
     """
     announce("Check the data")
     if raw_table.engine.external:
-        with passes_of(raw_table, use_case.training.dask) as way:
+        dask = use_case.training.dask
+        with ThreadPoolExecutor(1) as pool, passes_of(raw_table, dask) as way:
+            portrait = pool.submit(sample_portrait, raw_table, contract)
+            if raw_table.engine.exceeds_memory:
+                portrait.result()  # one after the other takes less memory
             quality = check_table_by_columns(raw_table, contract, use_case, way=way)
-        return quality, HTMLString(sample_report(raw_table, contract, quality))
+        return quality, HTMLString(portrait.result().page(quality, raw_table.rows))
     table = whole_table(raw_table.read(), contract, use_case)
     found = {column.name: table.statistics(column) for column in table.columns()}
     with ThreadPoolExecutor(1) as pool:  # drawing needs Python's lock, hashing and sorting do not
@@ -111,10 +115,10 @@ def check_quality(
     return quality, HTMLString(portrait.result().page(quality))
 
 
-def sample_report(raw_table: Dataset, contract: Contract, quality: QualityReport) -> str:
-    """Return the data report on some rows of a table that stays on disk."""
+def sample_portrait(raw_table: Dataset, contract: Contract) -> Portrait:
+    """Draw some rows of a table that stays on disk."""
     sample = conform(some_rows(raw_table, REPORT_ROWS, seed=0), contract)
-    return data_report(sample.reset_index(drop=True), contract, quality, rows=raw_table.rows)
+    return draw_portrait(sample.reset_index(drop=True), contract)
 
 
 @step(
@@ -162,7 +166,8 @@ def divide(
         checked = check_split(rows, split, contract, use_case)
     quality = merge(table_quality, checked)
     if quality.errors:
-        require_quality(quality, sample_report(raw_table, contract, quality), use_case)
+        page = sample_portrait(raw_table, contract).page(quality, raw_table.rows)
+        require_quality(quality, page, use_case)
     training, holdout = split.train, split.holdout
     if len(rows.frame) < raw_table.rows:
         places = rows.frame.index.to_numpy()

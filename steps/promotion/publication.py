@@ -13,7 +13,7 @@ from zenml.types import HTMLString
 from evergreen import provenance
 from evergreen.alerts.alert import Alert
 from evergreen.config import UseCase
-from evergreen.dask.tables import passes_of
+from evergreen.dask.tables import goes_to_workers, passes_of
 from evergreen.data.conform import model_frame
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
@@ -58,8 +58,9 @@ def assemble_bundle(
     command: str,
 ) -> tuple[Annotated[Bundle, "bundle"], Annotated[TrainingFacts, "facts"]]:
     """Put the model and all that belongs to it into one folder."""
-    on_dask = training_rows.engine.name == "dask"
-    announce(f"Assemble the bundle{f', on {use_case.training.dask.title}' if on_dask else ''}")
+    dask = use_case.training.dask
+    on_dask = goes_to_workers(training_rows, dask)
+    announce(f"Assemble the bundle{f', on {dask.title}' if on_dask else ''}")
     facts = gather_facts(
         champion, data, search, evaluations, explanation, verdict, use_case, command
     )
@@ -101,7 +102,7 @@ def reference_profile(
     """Make the profile that later windows are compared with, of at most a million rows."""
     training = use_case.training
     rows = some_rows(training_rows, PROFILE_ROWS, training.seed)
-    if training_rows.engine.name == "dask":
+    if goes_to_workers(training_rows, training.dask):
         with passes_of(training_rows, training.dask) as way:
             return profile_by_groups(rows, contract, predictions, way)
     return make_profile(rows, contract, predictions)

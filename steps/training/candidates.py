@@ -13,7 +13,7 @@ from evergreen.paths import Home
 from evergreen.reporting.facts import DataFacts
 from evergreen.training import search
 from evergreen.training.bounds import search_table
-from evergreen.training.candidates import BY_NAME
+from evergreen.training.candidates import BY_NAME, fitted_on_dask
 from evergreen.training.kept_trials import forget_trials
 from evergreen.training.results import CandidateResult, SearchResult
 from evergreen.training.search_task import metric_of
@@ -94,7 +94,7 @@ def fit_challenger(
     split: SplitConfig,
 ) -> tuple[Annotated[BaseEstimator, "challenger"], Annotated[BaseEstimator, "baseline"]]:
     """Fit the best candidate, and the baseline that it must beat, on all training rows."""
-    on_dask = training_rows.engine.name == "dask"
+    on_dask = fitted_on_dask(search_result.best, training_rows.engine)
     announce(f"Fit the challenger on {training.dask.title}" if on_dask else "Fit the challenger")
     forget_trials(Home.locate().database_url, data_facts.contract.use_case)  # the result is stored
     by_name = {candidate.name: candidate for candidate in search_result.candidates}

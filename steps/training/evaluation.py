@@ -11,6 +11,7 @@ from zenml import step
 
 from evergreen.config import EvaluationConfig, GateConfig
 from evergreen.dask.settings import DaskConfig
+from evergreen.dask.tables import goes_to_workers
 from evergreen.data.dataset import Dataset
 from evergreen.promotion.gate import judge
 from evergreen.promotion.verdict import Verdict
@@ -46,7 +47,7 @@ def evaluate_on_holdout(
     Annotated[Explanation, "explanation"],
 ]:
     """Score challenger, baseline and champion, as whole pipelines, on the same rows."""
-    on_dask = holdout_rows.engine.name == "dask"
+    on_dask = goes_to_workers(holdout_rows, dask)
     announce(f"Evaluate on the holdout{f', on {dask.title}' if on_dask else ''}")
     contract = data_facts.contract
     arms = {"challenger": Arm(challenger), "baseline": Arm(baseline)}

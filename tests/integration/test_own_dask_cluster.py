@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 
 import psutil
 import pytest
 
 from evergreen.dask.cluster import connected
-from evergreen.dask.own_cluster import kept_clusters
+from evergreen.dask.own_cluster import begin_cluster, end_cluster, kept_clusters
 from evergreen.dask.settings import DaskConfig
+from evergreen.errors import UnreachableError
 from evergreen.paths import Home
 from tests.support.waiting import wait_until
 
@@ -38,6 +41,52 @@ def test_a_kept_one_serves_until_the_end_of_the_run():
     wait_until(lambda: not psutil.pid_exists(first) and not psutil.pid_exists(other))
     assert not list(Home.locate().scratch.iterdir())
     assert process_of_worker() != first
+
+
+def imported() -> bool:
+    return "colorsys" in sys.modules
+
+
+def test_one_that_was_begun_is_there_later():
+    sys.modules.pop("colorsys", None)
+    with kept_clusters():
+        begin_cluster(ONE, "training.dask", ["colorsys"])
+        with connected(ONE) as client:
+            assert list(client.run(imported).values()) == [True]
+            (pid,) = client.run(os.getpid).values()
+        assert imported()
+        begin_cluster(ONE, "training.dask", [])
+        assert process_of_worker() == pid
+        end_cluster(ONE)
+        assert not psutil.pid_exists(pid)
+        end_cluster(ONE)
+    assert not list(Home.locate().scratch.iterdir())
+
+
+def test_one_that_was_begun_in_vain_ends_with_the_run():
+    before = set(psutil.Process().children(recursive=True))
+    with pytest.raises(KeyboardInterrupt), kept_clusters():
+        begin_cluster(ONE, "training.dask", [])
+        raise KeyboardInterrupt
+    wait_until(lambda: set(psutil.Process().children(recursive=True)) == before)
+    assert not list(Home.locate().scratch.iterdir())
+
+
+def test_without_a_run_nothing_is_begun():
+    before = threading.active_count()
+    begin_cluster(ONE, "training.dask", [])
+    with kept_clusters():
+        begin_cluster(DaskConfig(scheduler="tcp://127.0.0.1:1"), "training.dask", [])
+    assert threading.active_count() == before
+
+
+def test_one_that_cannot_begin_fails_who_asks(monkeypatch):
+    monkeypatch.setenv("EVERGREEN_HOME", os.devnull)
+    with kept_clusters():
+        begin_cluster(ONE, "training.dask", [])
+        for _ in range(2):
+            with pytest.raises(UnreachableError, match="cannot be started"), connected(ONE):
+                pass
 
 
 def test_one_that_failed_somebody_is_not_kept():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from distributed import Client
 
 from evergreen.config import UseCase
-from evergreen.dask import pieces
+from evergreen.dask import pieces, tables
 from evergreen.dask.settings import DaskConfig
 from evergreen.dask.tables import passes_of
 from evergreen.data import dataset as datasets
@@ -19,11 +20,12 @@ from evergreen.data.dataset import Dataset
 from evergreen.data.engine import Engine
 from evergreen.data.holdout import rows_to_split
 from evergreen.data.infer import infer_contract
+from evergreen.data.passes import Passes
 from evergreen.data.quality import check_table_by_columns
 from evergreen.errors import InputError
 from evergreen.paths import Home
 from tests.support.dask_pieces import fall_in_a_worker, fall_once_on
-from tests.support.engines import sales
+from tests.support.engines import EXTERNAL, sales
 
 pytestmark = pytest.mark.timeout(300)
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -102,3 +104,14 @@ def test_other_engines_need_no_cluster(table, use_case, tmp_path):
     here = Dataset.write(table.read(), tmp_path / "here.parquet", "sales")
     with passes_of(here, DaskConfig(scheduler="tcp://127.0.0.1:1")) as way:
         assert sum(way.over_rows(len, here)) == table.rows
+
+
+def test_processes_of_this_machine_take_no_part(table, use_case, monkeypatch):
+    monkeypatch.setattr(tables, "connected", None)
+    contract = infer_contract(table.read(), use_case)
+    expected = check_table_by_columns(
+        replace(table, engine=EXTERNAL), contract, use_case, NOW, Passes()
+    )
+    with passes_of(table, DaskConfig(workers=2)) as way:
+        assert type(way) is Passes
+        assert check_table_by_columns(table, contract, use_case, NOW, way) == expected

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evergreen.dask import tables
 from evergreen.dask.settings import DaskConfig
 from evergreen.data import dataset as datasets
 from evergreen.data.dataset import Dataset
@@ -59,8 +60,14 @@ def test_a_missing_prediction_in_any_group_is_refused(tmp_path):
         judge_by_groups(holdout, contract, arms, CONFIG, 3, Passes())
 
 
-def test_other_engines_need_no_cluster(tmp_path):
+@pytest.mark.parametrize(
+    ("engine", "dask"),
+    [("memory", {"scheduler": "tcp://127.0.0.1:1"}), ("dask", {"workers": 2})],
+    ids=["another engine", "processes of this machine"],
+)
+def test_no_cluster_is_needed(engine, dask, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "connected", None)
     contract, holdout, arms = judged("price", tmp_path)
-    nowhere = DaskConfig(scheduler="tcp://127.0.0.1:1")
-    here = Dataset.write(holdout.read(), tmp_path / "here.parquet", "rows", Engine())
-    assert len(rows_to_judge(here, contract, arms, CONFIG, nowhere, 3).frame) == holdout.rows
+    here = Dataset.write(holdout.read(), tmp_path / "here.parquet", "rows", Engine(name=engine))
+    rows = rows_to_judge(here, contract, arms, CONFIG, DaskConfig(**dask), 3)
+    assert len(rows.frame) == holdout.rows

@@ -36,6 +36,12 @@ def test_settings_name_one_cluster():
             DaskConfig(scheduler=address)
 
 
+def test_only_a_cluster_that_runs_may_have_other_cores():
+    assert DaskConfig(scheduler="tcp://a:1").elsewhere
+    assert not DaskConfig(workers=4).elsewhere
+    assert not DaskConfig().elsewhere
+
+
 def test_the_engine_needs_a_cluster():
     with pytest.raises(ValidationError, match=r"needs dask\.scheduler or dask\.workers"):
         TrainingConfig(engine="dask")

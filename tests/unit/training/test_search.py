@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,9 @@ import pytest
 
 from evergreen.config import FeaturesConfig, SplitConfig, TrainingConfig
 from evergreen.data.conform import model_frame
+from evergreen.data.engine import Engine
 from evergreen.errors import InputError
+from evergreen.training import search as searching
 from evergreen.training.metrics import metric_named
 from evergreen.training.results import CandidateResult
 from evergreen.training.search import (
@@ -48,6 +51,32 @@ def test_candidates_come_best_first_with_the_baseline_among_them(tmp_path):
     assert result.best == next(name for name in names if name != "baseline")
     assert (result.metric, result.greater_is_better, result.folds) == ("log_loss", False, 3)
     assert {event.candidate for event in events if event.done} == set(names)
+
+
+@pytest.mark.parametrize(
+    ("engine", "candidates", "told"),
+    [
+        ("dask", {"xgboost": {}}, ["begin"]),
+        ("dask", {"logistic_regression": {}}, ["end"]),
+        ("external", {"logistic_regression": {}, "xgboost": {}}, ["end"]),
+    ],
+)
+def test_a_cluster_is_begun_for_who_may_need_it_and_ends_where_nobody_does(
+    engine, candidates, told, tmp_path, monkeypatch
+):
+    table, contract = mixed_table()
+    heard = []
+    monkeypatch.setattr(searching, "await_learning", lambda config: heard.append("begin"))
+    monkeypatch.setattr(searching, "end_cluster", lambda config: heard.append("end"))
+    rows = replace(stored(table, tmp_path), engine=Engine(name=engine))
+    search_candidates(
+        rows,
+        contract,
+        features=FeaturesConfig(),
+        training=TrainingConfig(candidates=candidates, trials=1, jobs=1, dask={"workers": 1}),
+        split=SplitConfig(folds=2),
+    )
+    assert heard == told
 
 
 def test_the_baseline_is_challenger_only_where_it_stands_alone(tmp_path):
