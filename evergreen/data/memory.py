@@ -25,3 +25,9 @@ def keep_freed_memory() -> None:
     library.mallopt(_TRIM_THRESHOLD, -1)
     library.mallopt(_ARENA_MAX, 1)  # heaps of other threads are given back as soon as empty
     pa.set_memory_pool(pa.system_memory_pool())
+
+
+def give_back_freed_memory() -> None:
+    """Hand what was freed and kept back to the system, for other processes. See malloc_trim(3)."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -38,6 +38,7 @@ from evergreen.dask.tables import require_same, where_workers_see_it
 from evergreen.data.conform import model_frame, target_values
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
+from evergreen.data.memory import give_back_freed_memory
 from evergreen.errors import UnreachableError
 from evergreen.features.in_memory import features_of
 from evergreen.training.bins import BinSample, Look
@@ -122,6 +123,7 @@ def learn_on_dask(
         if estimator.class_weight is not None:
             weights = label_weights(np.bincount(target.codes))
     learner = learner_of(estimator, target)
+    give_back_freed_memory()
     with where_workers_see_it(train) as table:
         recipe = Recipe(table, contract, transform, labels, weights, learner.by_columns)
         learned = _persistently(recipe, learner, config)

@@ -11,7 +11,7 @@ PROBE = """
 import json, resource, sys
 import numpy as np
 import pyarrow as pa
-from evergreen.data.memory import keep_freed_memory
+from evergreen.data.memory import give_back_freed_memory, keep_freed_memory
 
 if sys.argv[1] == "kept":
     keep_freed_memory()
@@ -29,6 +29,11 @@ def arrow():
     for each in held:
         np.frombuffer(each, dtype=np.uint8)[:] = 1
 
+if sys.argv[1] == "given back":
+    keep_freed_memory()
+    numbers()
+    give_back_freed_memory()
+
 print(json.dumps([[taken(take) for _ in range(3)] for take in (numbers, arrow)]))
 """
 
@@ -45,6 +50,13 @@ def test_memory_is_cleared_once_where_it_is_kept():
     (first, *later), arrow = faults("kept")
     assert first > 10_000
     assert max(later + arrow) < first / 2  # Arrow takes what NumPy has freed
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it asks GNU's C library to")
+def test_what_was_kept_can_be_given_back():
+    (first, second, _), _ = faults("given back")
+    assert first > 10_000
+    assert second < first / 2
 
 
 def test_memory_is_cleared_each_time_otherwise():
