@@ -223,8 +223,13 @@ class Dataset:
         footer = _footer(self.path)
         return tuple(footer.row_group(number).num_rows for number in range(footer.num_row_groups))
 
-    def read_row_group(self, number: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    def read_row_group(
+        self, number: int, columns: Sequence[str] | None = None, *, as_stored: bool = False
+    ) -> pd.DataFrame:
         """Return one row group as `read` would; the index begins at 0.
+
+        ``as_stored``: in the file's own types, whatever it was written in. Text is no objects then,
+        which take long to make.
 
         Raises
         ------
@@ -232,7 +237,7 @@ class Dataset:
             As `read` does.
         """
         self._require_columns(columns)
-        lost = _read_metadata(self.path)["dtypes"]
+        lost = {} if as_stored else _read_metadata(self.path)["dtypes"]
         names = list(self.columns if columns is None else columns)
         return _as_frame(self._row_group(number, names), names, lost)
 

@@ -8,7 +8,8 @@ lies elsewhere, it is looked for once more between values further apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -49,8 +50,16 @@ class MedianSearch:
 
     def add(self, block: FloatArray) -> None:
         """Go on with the next rows × columns."""
-        for place, column in self._sought.items():
-            column.add(block[:, place])
+        self.take(self.look(block))
+
+    def look(self, block: FloatArray) -> dict[int, Seen]:
+        """Count rows × columns, for `take`; several threads may do so at the same time."""
+        return {place: column.look(block[:, place]) for place, column in self._sought.items()}
+
+    def take(self, seen: Mapping[int, Seen]) -> None:
+        """Go on with what a look at the next rows has seen."""
+        for place, column in seen.items():
+            self._sought[place].take(column)
 
     def medians(self, blocks: Callable[[], Iterable[FloatArray]]) -> FloatArray:
         """Return each column's median, NaN where it has no value.
@@ -99,6 +108,17 @@ def median_of(values: FloatArray) -> float:
     return float(search.medians(blocks)[0])
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How many values there are, how many below and at two bounds, and those between."""
+
+    count: int
+    below: int
+    at_low: int
+    at_high: int = 0
+    between: FloatArray | None = None
+
+
 class _Between:
     """What of one column lies below, at and between two bounds."""
 
@@ -107,15 +127,26 @@ class _Between:
         self.count = self.below = self.at_low = self.at_high = 0
         self.between: list[FloatArray] = []
 
-    def add(self, values: FloatArray) -> None:
-        values = values[~np.isnan(values)]
-        self.count += len(values)
-        self.below += int(np.count_nonzero(values < self.low))
-        self.at_low += int(np.count_nonzero(values == self.low))
-        if self.high > self.low:
-            # Values that equal a bound are counted: there may be millions of them.
-            self.at_high += int(np.count_nonzero(values == self.high))
-            self.between.append(values[(values > self.low) & (values < self.high)])
+    def look(self, values: FloatArray) -> Seen:
+        missing = np.isnan(values)
+        if missing.any():
+            values = values[~missing]
+        below = int(np.count_nonzero(values < self.low))
+        at_low = int(np.count_nonzero(values == self.low))
+        if not self.high > self.low:
+            return Seen(len(values), below, at_low)
+        # Values that equal a bound are counted: there may be millions of them.
+        at_high = int(np.count_nonzero(values == self.high))
+        between = values[(values > self.low) & (values < self.high)]
+        return Seen(len(values), below, at_low, at_high, between)
+
+    def take(self, seen: Seen) -> None:
+        self.count += seen.count
+        self.below += seen.below
+        self.at_low += seen.at_low
+        self.at_high += seen.at_high
+        if seen.between is not None:
+            self.between.append(seen.between)
 
     def median(self) -> float | None:
         if not self.count:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 
 from evergreen.data.threads import in_threads
-from evergreen.features.medians import FloatArray, MedianSearch
+from evergreen.features.medians import FloatArray, MedianSearch, Seen
 
 BLOCK_VALUES: Final = 1_000_000  # of a block
 FIRST_ROWS: Final = 1_000
@@ -119,12 +119,12 @@ def _fit_fillers_and_encoders(
     numbers = [(each, _Numbers(each, sample, rows)) for each in branches if not each.encodes]
     levels = [(each, _Levels(each.columns)) for each in branches if each.encodes]
 
-    def laid_out(block: pd.DataFrame) -> tuple[pd.DataFrame, list[FloatArray]]:
-        return block, [branch.numbers(block) for branch, _ in numbers]
+    def looked_at(block: pd.DataFrame) -> tuple[pd.DataFrame, list[_Look]]:
+        return block, [found.look(branch.numbers(block)) for branch, found in numbers]
 
-    for block, arrays in in_threads(laid_out, blocks()):
-        for (_, found), array in zip(numbers, arrays, strict=True):
-            found.add(array)
+    for block, looks in in_threads(looked_at, blocks()):
+        for (_, found), look in zip(numbers, looks, strict=True):
+            found.take(look)
         for _, counted in levels:
             counted.add(block)
     for branch, found in numbers:
@@ -138,6 +138,14 @@ def _numbers_of(branch: _Branch, blocks: Frames) -> Iterator[FloatArray]:
     return map(branch.numbers, blocks())
 
 
+class _Look(NamedTuple):
+    """What is to be seen of some rows of a branch's numbers."""
+
+    known: npt.NDArray[np.int64]
+    sums: FloatArray
+    seen: Mapping[int, Seen]
+
+
 class _Numbers:
     """What fills the gaps of a branch's numbers, and which have any."""
 
@@ -148,12 +156,18 @@ class _Numbers:
         self._sums = np.zeros(numbers.shape[1])
         self.known = np.zeros(numbers.shape[1], dtype=np.int64)
 
-    def add(self, block: FloatArray) -> None:
-        self.known += np.count_nonzero(~np.isnan(block), axis=0)
+    def look(self, block: FloatArray) -> _Look:
+        sums, seen = np.zeros(block.shape[1]), {}
         if self._strategy == "median":
-            self._search.add(block)
+            seen = self._search.look(block)
         elif self._strategy == "mean":
-            self._sums += np.nansum(block, axis=0)
+            sums = np.nansum(block, axis=0)
+        return _Look(np.count_nonzero(~np.isnan(block), axis=0), sums, seen)
+
+    def take(self, look: _Look) -> None:
+        self.known += look.known
+        self._sums += look.sums
+        self._search.take(look.seen)
 
     def fills(self, blocks: Callable[[], Iterable[FloatArray]]) -> FloatArray:
         """Return a value for each column; NaN where it has none."""

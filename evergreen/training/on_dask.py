@@ -43,12 +43,17 @@ from evergreen.errors import UnreachableError
 from evergreen.features.in_memory import features_of
 from evergreen.training.bins import BinSample, Look
 from evergreen.training.learners import Learner, SharedRows, label_weights, learner_of
-from evergreen.training.target import class_codes, read_target
+from evergreen.training.target import class_codes, classes_of, read_target
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 ATTEMPTS: Final = 3
+MODULES: Final = (  # that workers of the run's own load while they start
+    "evergreen.dask.worker_memory",
+    "evergreen.training.dask_matrix",
+    "evergreen.training.on_dask",
+)
 WATCH_SECONDS: Final = 2.0  # between looks at who is there
 NOTICE_SECONDS: Final = 5.0  # in which a scheduler notices that a worker is gone
 PAUSE_SECONDS: Final = 60.0  # that a worker may do nothing because its memory is short
@@ -82,16 +87,16 @@ class Recipe:
             If the file is gone.
         """
         require_same(self.table)
-        names = [*(column.name for column in self.contract.features), self.contract.target]
-        frame = self.table.read_row_group(number, names)
-        inputs = model_frame(frame, self.contract)
+        names = [column.name for column in self.contract.features]
+        inputs = model_frame(self.table.read_row_group(number, names), self.contract)
         order: Literal["C", "F"] = "F" if self.by_columns else "C"
         data = features_of(self.transform, inputs, np.float32, order)
         part = {"data": pd.DataFrame(data, copy=False) if self.by_columns else data}
-        target = target_values(frame, self.contract)
         if self.labels is None:
-            return part | {"label": target.astype(np.float32)}
-        codes = class_codes(target, self.labels)
+            target = self.table.read_row_group(number, [self.contract.target])
+            return part | {"label": target_values(target, self.contract).astype(np.float32)}
+        known = class_codes(np.array(self.contract.labels), self.labels)
+        codes = known[classes_of(self.table, number, self.contract)]
         part["label"] = codes.astype(np.float32)
         if self.weights is not None:
             part["weight"] = self.weights[codes]
@@ -100,8 +105,7 @@ class Recipe:
 
 def await_learning(config: DaskConfig) -> None:
     """Let a cluster of the run's own start, which will learn; nobody waits for it yet."""
-    modules = ("evergreen.training.on_dask", "evergreen.training.dask_matrix")
-    begin_cluster(config, "training.dask", modules)
+    begin_cluster(config, "training.dask", MODULES)
 
 
 def learn_on_dask(

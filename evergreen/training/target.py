@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from evergreen.data.conform import target_values
+from evergreen.data.conform import as_classes, target_values
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset
 from evergreen.data.threads import in_threads
@@ -25,18 +25,32 @@ def read_target(train: Dataset, contract: Contract) -> Target:
     InputError
         If the file cannot be read, or a row has no target.
     """
-    classes = None if contract.labels is None else _index_of(contract.labels)
-
-    def of_group(number: int) -> npt.NDArray[Any]:
-        values = target_values(train.read_row_group(number, [contract.target]), contract)
-        if classes is None:
-            return values
-        return class_codes(values, classes)
-
-    found = np.concatenate(list(in_threads(of_group, range(len(train.row_groups())))))
-    if classes is None:
+    read = _numbers_of if contract.labels is None else classes_of
+    groups = range(len(train.row_groups()))
+    found = np.concatenate([*in_threads(lambda number: read(train, number, contract), groups)])
+    if contract.labels is None:
         return found
-    return pd.Categorical.from_codes(found, categories=classes).remove_unused_categories()
+    categories = _index_of(contract.labels)
+    return pd.Categorical.from_codes(found, categories=categories).remove_unused_categories()
+
+
+def classes_of(table: Dataset, number: int, contract: Contract) -> npt.NDArray[Any]:
+    """Return the place among the contract's labels of the class of each row of a row group.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a row has no class.
+    """
+    values = table.read_row_group(number, [contract.target], as_stored=True)
+    classes = as_classes(values[contract.target], contract)
+    if (classes.codes < 0).any():
+        target_values(values, contract)  # raises
+    return classes.codes
+
+
+def _numbers_of(table: Dataset, number: int, contract: Contract) -> npt.NDArray[Any]:
+    return target_values(table.read_row_group(number, [contract.target]), contract)
 
 
 def class_codes(

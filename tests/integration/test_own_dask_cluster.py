@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import threading
 
@@ -14,6 +15,7 @@ from evergreen.dask.own_cluster import begin_cluster, end_cluster, kept_clusters
 from evergreen.dask.settings import DaskConfig
 from evergreen.errors import UnreachableError
 from evergreen.paths import Home
+from evergreen.training.on_dask import await_learning
 from tests.support.waiting import wait_until
 
 ONE = DaskConfig(workers=1, memory="1Gi")
@@ -61,6 +63,20 @@ def test_one_that_was_begun_is_there_later():
         assert not psutil.pid_exists(pid)
         end_cluster(ONE)
     assert not list(Home.locate().scratch.iterdir())
+
+
+def memory_pool() -> str:
+    import pyarrow as pa
+
+    return str(pa.default_memory_pool().backend_name)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it asks GNU's C library to")
+def test_workers_that_will_learn_keep_freed_memory():
+    with kept_clusters():
+        await_learning(ONE)
+        with connected(ONE) as client:
+            assert list(client.run(memory_pool).values()) == ["system"]
 
 
 def test_one_that_was_begun_in_vain_ends_with_the_run():
