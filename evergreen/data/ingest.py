@@ -30,6 +30,7 @@ from evergreen.data.sources.environment import Environment
 from evergreen.data.sources.parquet_source import is_text
 from evergreen.data.sources.streams import TableStream, evenly, open_stream
 from evergreen.data.sources.tidy import as_text, tidy
+from evergreen.data.threads import made_ahead
 from evergreen.errors import InputError
 
 # Yields a table's tidy pieces: of all columns but these, reading those as the text that they are.
@@ -98,7 +99,8 @@ def ingest(
         layout = _layout(frames, names, settled)
         texts = [name for name, stored in layout.items() if stored == _PLAIN_TEXT]
         with writing(path, layout, place, engine) as written:
-            for frame in frames((), texts):
+            pieces = frames((), texts)
+            for frame in pieces if engine.keeps_small else made_ahead(pieces):
                 written.add(_fitted(frame, layout))
             if not written.rows:
                 columns = ", ".join(names[:10])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -16,6 +17,16 @@ def cores() -> int:
     import joblib
 
     return int(joblib.cpu_count())
+
+
+def made_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield items, of which a thread makes the next one while the caller works at one."""
+    rest = iter(items)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(list, islice(rest, 1))
+        while made := coming.result():
+            coming = pool.submit(list, islice(rest, 1))
+            yield made.pop()
 
 
 def in_threads(function: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:

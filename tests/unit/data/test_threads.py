@@ -7,13 +7,38 @@ import threading
 import pytest
 
 from evergreen.data import threads
-from evergreen.data.threads import in_threads
+from evergreen.data.threads import in_threads, made_ahead
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(params=[1, 2, 4])
 def cores(request, monkeypatch) -> int:
     monkeypatch.setattr(threads, "cores", lambda: request.param)
     return request.param
+
+
+def test_one_item_is_made_ahead():
+    begun = []
+
+    def made():
+        for item in range(4):
+            begun.append(item)
+            yield item
+
+    ahead = made_ahead(made())
+    assert next(ahead) == 0
+    assert next(ahead) == 1
+    wait_until(lambda: begun == [0, 1, 2])
+    assert list(ahead) == [2, 3]
+    assert list(made_ahead([])) == []
+
+
+def test_what_cannot_be_made_fails_whoever_waits_for_it():
+    ahead = made_ahead(1 / (2 - item) for item in range(3))
+    assert next(ahead) == 0.5
+    assert next(ahead) == 1.0
+    with pytest.raises(ZeroDivisionError):
+        next(ahead)
 
 
 def test_results_come_in_order(cores):
