@@ -43,6 +43,7 @@ class _Kept:
 
     def __init__(self) -> None:
         self._begun: dict[DaskConfig, Future[_Running]] = {}
+        self._ending: list[Future[None]] = []
 
     def begin(self, config: DaskConfig, section: str, modules: Sequence[str] = ()) -> None:
         if config not in self._begun:
@@ -55,16 +56,18 @@ class _Kept:
             del self._begun[config]
         return begun.result().cluster
 
-    def end(self, config: DaskConfig) -> None:
-        if config in self._begun:
-            begun = self._begun.pop(config)
-            if begun.exception() is None:  # waits: what is half there cannot be ended
-                begun.result().close()
+    def end(self, config: DaskConfig) -> Future[None] | None:
+        if config not in self._begun:
+            return None
+        self._ending.append(in_thread(partial(_end, self._begun.pop(config))))
+        return self._ending[-1]
 
     def end_all(self) -> None:
+        for config in list(self._begun):
+            self.end(config)
         with ExitStack() as stack:
-            for config in self._begun:
-                stack.callback(self.end, config)
+            for ending in self._ending:
+                stack.callback(ending.result)
 
 
 class _Running:
@@ -96,6 +99,11 @@ def kept_clusters() -> Iterator[None]:
         kept.end_all()
 
 
+def _end(begun: Future[_Running]) -> None:
+    if begun.exception() is None:  # waits: what is half there cannot be ended
+        begun.result().close()
+
+
 def begin_cluster(config: DaskConfig, section: str, modules: Sequence[str]) -> None:
     """Start a cluster of one's own in the background, in a block of `kept_clusters`.
 
@@ -107,7 +115,7 @@ def begin_cluster(config: DaskConfig, section: str, modules: Sequence[str]) -> N
 
 
 def end_cluster(config: DaskConfig) -> None:
-    """End a kept cluster that nobody will ask for; another one stays."""
+    """End a kept cluster that nobody will ask for, in the background; others stay."""
     if (kept := _kept.get()) is not None:
         kept.end(config)
 
@@ -129,8 +137,13 @@ def own_cluster(config: DaskConfig, section: str) -> Iterator[Client]:
             cluster = stack.enter_context(_started(config, section))
         else:
             cluster = kept.take(config, section)
-            stack.push(lambda kind, *_: kept.end(config) if kind else None)
+            stack.push(partial(_end_if_failed, kept, config))
         yield stack.enter_context(_client_of(cluster, section))
+
+
+def _end_if_failed(kept: _Kept, config: DaskConfig, kind: type | None, *_: object) -> None:
+    if kind is not None and (ending := kept.end(config)) is not None:
+        ending.result()
 
 
 @contextmanager

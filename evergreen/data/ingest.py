@@ -100,7 +100,7 @@ def ingest(
         texts = [name for name, stored in layout.items() if stored == _PLAIN_TEXT]
         with writing(path, layout, place, engine) as written:
             pieces = frames((), texts)
-            for frame in pieces if engine.keeps_small else made_ahead(pieces):
+            for frame in pieces if engine.exceeds_memory else made_ahead(pieces):
                 written.add(_fitted(frame, layout))
             if not written.rows:
                 columns = ", ".join(names[:10])

@@ -32,7 +32,7 @@ from evergreen.dask.cluster import (
     halted_workers,
     workers_of,
 )
-from evergreen.dask.own_cluster import begin_cluster
+from evergreen.dask.own_cluster import begin_cluster, end_cluster
 from evergreen.dask.settings import DaskConfig
 from evergreen.dask.tables import require_same, where_workers_see_it
 from evergreen.data.conform import model_frame, target_values
@@ -131,6 +131,7 @@ def learn_on_dask(
     with where_workers_see_it(train) as table:
         recipe = Recipe(table, contract, transform, labels, weights, learner.by_columns)
         learned = _persistently(recipe, learner, config)
+    end_cluster(config)  # its memory is wanted by what follows
     learner.adopt(learned)
 
 

@@ -60,7 +60,7 @@ def load_table(
     chosen = choose_engine(engine, data.source)
     if chosen.name == "dask":
         require_cluster(dask)
-    if not chosen.keeps_small:
+    if not chosen.exceeds_memory:
         keep_freed_memory()
     path = scratch_file("raw.parquet")
     stays = f" to disk, piece by piece: {chosen.reason}" if chosen.external else ""

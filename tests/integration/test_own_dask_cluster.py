@@ -60,8 +60,9 @@ def test_one_that_was_begun_is_there_later():
         begin_cluster(ONE, "training.dask", [])
         assert process_of_worker() == pid
         end_cluster(ONE)
-        assert not psutil.pid_exists(pid)
+        wait_until(lambda: not psutil.pid_exists(pid))
         end_cluster(ONE)
+        end_cluster(DaskConfig(workers=2))
     assert not list(Home.locate().scratch.iterdir())
 
 
