@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from evergreen.data.casting import each_level_once
 from evergreen.data.engine import IN_MEMORY, Engine
-from evergreen.data.row_groups import read_row_group
+from evergreen.data.row_groups import read_columns, read_row_group
 from evergreen.data.table_file import table_file
 from evergreen.data.threads import in_threads
 from evergreen.errors import InputError, UnreachableError
@@ -130,10 +130,10 @@ class Dataset:
         width = max(1, PIECE_VALUES // max(1, self.rows))
         groups = [names[start : start + width] for start in range(0, len(names), width)] or [[]]
 
+        footer, alone = _footer(self.path), len(groups) == 1
+
         def read(group: list[str]) -> pd.DataFrame:
-            alone = len(groups) == 1
-            # Not pre-buffered, which holds all bytes of the file's columns at once.
-            table = pq.read_table(self.path, columns=group, use_threads=alone, pre_buffer=False)
+            table = read_columns(self.path, footer, group, use_threads=alone)
             return _as_frame(table, group, lost)
 
         try:

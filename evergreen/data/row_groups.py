@@ -1,7 +1,8 @@
-"""A row group of a Parquet file, whole, or some of its rows."""
+"""Columns of a Parquet file: of all its row groups, of one, or of some rows of one."""
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -37,3 +38,59 @@ def read_row_group(
     # By a schema, so that what pandas noted of the whole table stays.
     schema = pa.unify_schemas([part.schema for part in parts])
     return pa.Table.from_arrays([each for part in parts for each in part.columns], schema=schema)
+
+
+def read_columns(
+    path: Path, footer: pq.FileMetaData, names: list[str], *, use_threads: bool
+) -> pa.Table:
+    """Return the named columns of all row groups."""
+    with pq.ParquetFile(path, metadata=footer) as file:
+        if footer.num_row_groups < 2:
+            return file.read(names, use_threads=use_threads)
+        parts = (
+            file.read_row_group(number, names, use_threads=use_threads)
+            for number in range(footer.num_row_groups)
+        )
+        first = next(parts)
+        columns = [_joiner(field.type, footer.num_rows) for field in first.schema]
+        for part in chain([first], parts):
+            for column, values in zip(columns, part.columns, strict=True):
+                column.add(values)
+    return pa.Table.from_arrays([column.whole() for column in columns], schema=first.schema)
+
+
+class _Chunks:
+    """A column as it was read."""
+
+    def __init__(self) -> None:
+        self._chunks: list[pa.Array] = []
+
+    def add(self, values: pa.ChunkedArray) -> None:
+        self._chunks += values.chunks
+
+    def whole(self) -> pa.ChunkedArray:
+        return pa.chunked_array(self._chunks)
+
+
+class _Floats:
+    """A column of floats, each put in its place as it comes; NaN where it misses.
+
+    Fresh memory for the chunks, and once more for all of them together, takes longer than reading.
+    """
+
+    def __init__(self, kind: pa.DataType, rows: int) -> None:
+        self._values = np.empty(rows, kind.to_pandas_dtype())
+        self._rows = 0
+
+    def add(self, values: pa.ChunkedArray) -> None:
+        for chunk in values.chunks:
+            end = self._rows + len(chunk)
+            self._values[self._rows : end] = chunk.to_numpy(zero_copy_only=False)
+            self._rows = end
+
+    def whole(self) -> pa.Array:
+        return pa.array(self._values, from_pandas=False)
+
+
+def _joiner(kind: pa.DataType, rows: int) -> _Chunks | _Floats:
+    return _Floats(kind, rows) if pa.types.is_floating(kind) else _Chunks()
