@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,9 @@ from evergreen.errors import InputError
 MAX_CATEGORIES = 1000  # a column with more levels is recorded without them
 _NUMERIC_SHARE = 0.95
 _EXAMPLE_ROWS = 20_000
+
+_Labels: TypeAlias = tuple[Label, ...] | None
+_Inferred: TypeAlias = tuple[_Labels, Column]
 
 
 def infer_contract(frame: pd.DataFrame, use_case: UseCase) -> Contract:
@@ -64,45 +68,51 @@ def _inferred(
     rows: int,
     column: Callable[[str], pd.Series],
     use_case: UseCase,
-    each: Callable[[Callable[[str], Column], list[str]], Iterable[Column]] = map,
+    each: Callable[[Callable[[str], _Inferred], list[str]], Iterable[_Inferred]] = map,
 ) -> Contract:
     _require_named_columns(names, use_case)
     if not rows or not names:
         raise InputError(
             f"The table has no rows, only {len(names)} column name(s); check data.source."
         )
-    target = column(use_case.data.target)
-    if is_missing(target).all():
-        raise InputError(
-            f"The target {target.name!r} has no value in any of {rows} rows; "
-            "check data.target and the source."
-        )
-    labels, target_type = _target(target, use_case)
-    del target
+    target = use_case.data.target
 
-    def infer(name: str) -> Column:
-        return _infer_column(column(name), use_case, target_type)
+    def infer(name: str) -> _Inferred:
+        values = column(name)
+        if name != target:
+            return None, _infer_column(values, use_case)
+        labels, kind = _target(values, use_case)
+        return labels, _infer_column(values, use_case, kind)
 
+    # The target first: what is the matter with it is said before all else.
+    ordered = sorted(names, key=lambda name: name != target)
+    found = dict(zip(ordered, each(infer, ordered), strict=True))
+    labels = found[target][0]
     contract = Contract(
         use_case=use_case.name,
         task=use_case.task,
-        target=use_case.data.target,
+        target=target,
         labels=labels,
         positive=positive_label(labels, use_case) if labels is not None else None,
-        columns=tuple(each(infer, names)),
+        columns=tuple(found[name][1] for name in names),
     )
     _require_features(contract, use_case)
     return contract
 
 
-def _target(values: pd.Series, use_case: UseCase) -> tuple[tuple[Label, ...] | None, ColumnType]:
+def _target(values: pd.Series, use_case: UseCase) -> tuple[_Labels, ColumnType]:
     """Return the classes (None for a regression) and the target's type.
 
     The use case may turn numbers into classes by stating the type category.
     """
     name = use_case.data.target
+    if is_missing(values).all():
+        raise InputError(
+            f"The target {name!r} has no value in any of {len(values)} rows; "
+            "check data.target and the source."
+        )
     stated = use_case.contract.get(name, ColumnRule()).type
-    labels: tuple[Label, ...] | None = None
+    labels: _Labels = None
     if use_case.task == "classification":
         labels = class_labels(as_text(values) if stated == "category" else values)
         found = label_type(labels)
@@ -117,7 +127,9 @@ def _target(values: pd.Series, use_case: UseCase) -> tuple[tuple[Label, ...] | N
     return labels, stated or found
 
 
-def _infer_column(values: pd.Series, use_case: UseCase, target_type: ColumnType) -> Column:
+def _infer_column(
+    values: pd.Series, use_case: UseCase, target_type: ColumnType | None = None
+) -> Column:
     name = str(values.name)
     rule = use_case.contract.get(name, ColumnRule())
     inferred = _typed(values, rule, use_case, target_type)
@@ -137,9 +149,12 @@ def _infer_column(values: pd.Series, use_case: UseCase, target_type: ColumnType)
 
 
 def _typed(
-    values: pd.Series, rule: ColumnRule, use_case: UseCase, target_type: ColumnType
+    values: pd.Series, rule: ColumnRule, use_case: UseCase, target_type: ColumnType | None
 ) -> InferredType:
-    """Return the type that the use case states, else the one that the values show."""
+    """Return the type that the use case states, else the one that the values show.
+
+    ``target_type`` is that of the target, if it is the column.
+    """
     name = values.name
     stated: ColumnType | None = rule.type
     if stated is None and name == use_case.data.timestamp:
@@ -150,7 +165,7 @@ def _typed(
         return InferredType("timestamp", infer_moment_format(values))
     if stated is not None:
         return InferredType(stated)
-    if name == use_case.data.target:
+    if target_type is not None:
         return InferredType(target_type)
     inferred = infer_type(values)
     if rule.categories is not None:
