@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated
 
+import pandas as pd
 from zenml import log_metadata, step
 from zenml.logger import get_logger
 from zenml.types import HTMLString
@@ -100,12 +101,12 @@ def check_quality(
     """
     announce("Check the data")
     if raw_table.engine.external:
-        dask = use_case.training.dask
+        dask, sample = use_case.training.dask, some_rows(raw_table, REPORT_ROWS, seed=0)
         with ThreadPoolExecutor(1) as pool, passes_of(raw_table, dask) as way:
-            portrait = pool.submit(sample_portrait, raw_table, contract)
+            portrait = pool.submit(sample_portrait, sample, contract)
             if raw_table.engine.exceeds_memory:
                 portrait.result()  # one after the other takes less memory
-            quality = check_table_by_columns(raw_table, contract, use_case, way=way)
+            quality = check_table_by_columns(raw_table, contract, use_case, None, way, sample)
         return quality, HTMLString(portrait.result().page(quality, raw_table.rows))
     table = whole_table(raw_table.read(), contract, use_case)
     found = {column.name: table.statistics(column) for column in table.columns()}
@@ -115,10 +116,9 @@ def check_quality(
     return quality, HTMLString(portrait.result().page(quality))
 
 
-def sample_portrait(raw_table: Dataset, contract: Contract) -> Portrait:
-    """Draw some rows of a table that stays on disk."""
-    sample = conform(some_rows(raw_table, REPORT_ROWS, seed=0), contract)
-    return draw_portrait(sample.reset_index(drop=True), contract)
+def sample_portrait(sample: pd.DataFrame, contract: Contract) -> Portrait:
+    """Draw some rows of a raw table that stays on disk."""
+    return draw_portrait(conform(sample, contract).reset_index(drop=True), contract)
 
 
 @step(
@@ -166,7 +166,8 @@ def divide(
         checked = check_split(rows, split, contract, use_case)
     quality = merge(table_quality, checked)
     if quality.errors:
-        page = sample_portrait(raw_table, contract).page(quality, raw_table.rows)
+        sample = some_rows(raw_table, REPORT_ROWS, seed=0)
+        page = sample_portrait(sample, contract).page(quality, raw_table.rows)
         require_quality(quality, page, use_case)
     training, holdout = split.train, split.holdout
     if len(rows.frame) < raw_table.rows:

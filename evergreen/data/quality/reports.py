@@ -110,11 +110,13 @@ def check_table_by_columns(
     use_case: UseCase,
     now: datetime | None = None,
     way: Passes | None = None,
+    sample: pd.DataFrame | None = None,
 ) -> QualityReport:
     """Check what `check_table` checks, with a column or two in memory at a time.
 
     What it finds is the same but for two things: columns that are empty or constant are named one
-    by one, and leakage is looked for on ``LEAKAGE_ROWS`` rows drawn evenly. ``way`` is who looks.
+    by one, and leakage is looked for on a ``sample``: by default ``LEAKAGE_ROWS`` rows drawn
+    evenly. ``way`` is who looks.
 
     Raises
     ------
@@ -138,8 +140,9 @@ def check_table_by_columns(
         findings += look(dataset, target, hashes=hashes)
         del hashes
     if "leakage" in wanted:
-        sample = dataset.read_some(LEAKAGE_ROWS).reset_index(drop=True)
-        table = Table(sample, contract, use_case, now)
+        if sample is None:
+            sample = dataset.read_some(LEAKAGE_ROWS)
+        table = Table(sample.reset_index(drop=True), contract, use_case, now)
         findings += _run({"leakage": TABLE_CHECKS["leakage"]}, table, use_case)[0]
     ran = [name for name in (*_PROMISES, *TABLE_CHECKS) if name in wanted]
     return _report(dataset.rows, len(dataset.columns), ran, findings)
