@@ -205,6 +205,27 @@ def test_a_dataset_is_an_ordinary_parquet_file(tmp_path):
     assert pq.read_table(dataset.path).num_rows == 3
 
 
+def test_columns_of_several_row_groups_are_put_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "ROW_GROUP", 3)
+    frame = pd.DataFrame(
+        {
+            "whole": np.linspace(-1, 1, 8),
+            "gaps": [np.nan, 1.5, 2.5, np.nan, np.nan, np.nan, -0.0, np.inf],
+            "single": np.arange(8, dtype=np.float32) / 3,
+            "count": np.arange(8),
+            "text": ["a", None, "b", None, None, None, "a", "c"],
+            "truth": [True, None, False, None, None, None, True, True],
+            "moment": pd.date_range("2024-01-01", periods=8, unit="us"),
+        }
+    )
+    stored = Dataset.write(frame, tmp_path / "table.parquet")
+    assert len(stored.row_groups()) == 3
+    pd.testing.assert_frame_equal(stored.read(), frame, check_exact=True)
+    pd.testing.assert_frame_equal(stored.read(["gaps", "text"]), frame[["gaps", "text"]])
+    assert np.signbit(stored.read(["gaps"])["gaps"][6])
+    assert len(stored.read([])) == 8
+
+
 def test_row_groups_are_read_one_by_one(tmp_path, monkeypatch):
     monkeypatch.setattr("evergreen.data.dataset.ROW_GROUP", 4)
     frame = pd.DataFrame({"a": range(10), "b": [*"abcdefghij"]}).astype({"b": "object"})
