@@ -27,11 +27,13 @@ def read_target(train: Dataset, contract: Contract) -> Target:
     """
     read = _numbers_of if contract.labels is None else classes_of
     groups = range(len(train.row_groups()))
-    found = np.concatenate([*in_threads(lambda number: read(train, number, contract), groups)])
+    parts = [*in_threads(lambda number: read(train, number, contract), groups)]
+    found = np.concatenate(parts)
     if contract.labels is None:
         return found
-    categories = _index_of(contract.labels)
-    return pd.Categorical.from_codes(found, categories=categories).remove_unused_categories()
+    target = pd.Categorical.from_codes(found, categories=_index_of(contract.labels))
+    counts = sum(np.bincount(part, minlength=len(contract.labels)) for part in parts)
+    return target if np.all(counts) else target.remove_unused_categories()  # which sorts all rows
 
 
 def classes_of(table: Dataset, number: int, contract: Contract) -> npt.NDArray[Any]:
