@@ -84,21 +84,29 @@ IN_MEMORY: Final[Figures] = {
     "Set the holdout aside": (0.03, 2.0),
 }
 ON_DISK: Final[Figures] = {
-    "Load": (0.1, 0.0),
-    "Settle the data contract": (0.04, 0.0),
-    "Check the data": (0.1, 0.0),
-    "Set the holdout aside": (0.08, 0.0),
+    "Load": (0.05, 0.0),
+    "Settle the data contract": (0.02, 0.0),
+    "Check the data": (0.05, 0.0),
+    "Set the holdout aside": (0.06, 0.0),
+}
+FOR_DASK: Final[Figures] = {stage: (seconds, 0.0) for stage, (seconds, _) in IN_MEMORY.items()}
+FIGURES: Final[Mapping[EngineName, Figures]] = {
+    "memory": IN_MEMORY,
+    "external": ON_DISK,
+    "dask": FOR_DASK,
 }
 FIT_SECONDS: Final = 0.0025  # of XGBoost per million values and round
 SEARCH_SECONDS: Final = 0.01  # the same, of the few rows of a fold
 FIT_LINEAR_SECONDS: Final = 0.6  # of a linear model per million values; many levels take longer
-PREPARE_SECONDS: Final = 0.1  # per million values that preprocessing goes through in pieces
+# Per million values: preprocessing in pieces, beyond what it takes at once.
+PREPARE_SECONDS: Final[Mapping[EngineName, float]] = {"memory": 0.0, "external": 0.05, "dask": 0.03}
 FIT_COPIES: Final = 2.5  # of the rows that preprocessing looks at together
 EVALUATE_SECONDS: Final = 2.5  # per million rows and model
 PROFILE_SECONDS: Final = 0.1  # per million values
-PIECES: Final = 700_000_000  # bytes that pieces of a table on disk take, over all columns
-PER_ROW: Final = 60  # bytes per row that an engine on disk keeps
-FIT_SLOWER: Final[Mapping[EngineName, float]] = {"memory": 1.0, "external": 1.3, "dask": 1.2}
+JUDGED_COPIES: Final[Mapping[EngineName, float]] = {"memory": 6.0, "external": 3.0, "dask": 3.0}
+PIECES: Final = 500_000_000  # bytes that pieces of a table on disk take, over all columns
+PER_ROW: Final = 45  # bytes per row that an engine on disk keeps
+FIT_SLOWER: Final[Mapping[EngineName, float]] = {"memory": 1.0, "external": 1.2, "dask": 1.0}
 WORKER_STARTED: Final = 400_000_000  # bytes of a Dask worker that has imported what it needs
 WORKER_VALUE: Final = 8  # bytes that Dask workers take for each value of the features
 
@@ -158,7 +166,7 @@ def _stages(
         on_disk = PIECES * min(1.0, table_bytes / 1e9) + PER_ROW * rows if external else 0.0
         return int(STARTED + held * row_bytes * copies + on_disk)
 
-    for stage, (seconds, copies) in (ON_DISK if external else IN_MEMORY).items():
+    for stage, (seconds, copies) in FIGURES[engine.name].items():
         yield StagePlan(
             stage=stage,
             rows=rows,
@@ -187,14 +195,14 @@ def _stages(
         stage="Evaluate on the holdout",
         rows=judged,
         seconds=EVALUATE_SECONDS * 2 * judged / 1e6,
-        memory=memory(judged, 6.0) + (0 if external else table_bytes),
+        memory=memory(judged, JUDGED_COPIES[engine.name]) + (0 if external else table_bytes),
     )
     profiled = min(train, bounded(PROFILE_ROWS, columns))
     yield StagePlan(
         stage="Assemble the bundle",
         rows=profiled,
         seconds=PROFILE_SECONDS * profiled * columns / 1e6,
-        memory=memory(profiled, 6.0),
+        memory=memory(profiled, JUDGED_COPIES[engine.name]),
     )
 
 
@@ -230,7 +238,7 @@ def _fit_seconds(millions: float, use_case: UseCase, engine: Engine) -> float:
         seconds = FIT_LINEAR_SECONDS
     else:
         seconds = FIT_SECONDS * _rounds(training) * FIT_SLOWER[engine.name]
-    return (seconds + (PREPARE_SECONDS if engine.external else 0.0)) * millions
+    return (seconds + PREPARE_SECONDS[engine.name]) * millions
 
 
 def _rounds(training: TrainingConfig) -> float:
