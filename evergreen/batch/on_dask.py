@@ -2,7 +2,8 @@
 
 A scored part is a folder below the state folder, which all workers see; it appears whole. So a run
 that was broken off goes on with the parts that are there, and a part whose worker was lost is
-scored by another one.
+scored by another one. Workers may not know that their run was broken off: what they still write
+cannot be mistaken for a part of another run, and serves the same one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Final
 from evergreen.batch.outcome import BatchResult, RowProgress
 from evergreen.batch.parts import ScoredPart, as_text, join_parts, score_part
 from evergreen.batch.run import BatchJob, Listener, Stopwatch, batch_job, open_sink, prepared
-from evergreen.batch.staging import written
+from evergreen.batch.staging import discard, written
 from evergreen.config import UseCase
 from evergreen.dask.cluster import connected
 from evergreen.dask.pieces import map_pieces
@@ -98,11 +99,9 @@ def run_batch_on_dask(
     """
     watch = Stopwatch()
     job = batch_job(use_case, _runtime(bundle, version), version, home)
-    folder = (
-        home.batch / "parts" / hashlib.sha256(job.output.model_dump_json().encode()).hexdigest()
-    )
+    folder = home.batch / "parts" / _digest(job.output.model_dump_json())
     begun = _begin(job, folder)
-    parts = [ScoredPart(folder / f"{number:03}") for number in range(job.batch.partitions)]
+    parts = [ScoredPart(begun.folder / f"{number:03}") for number in range(job.batch.partitions)]
     there = 0
     if not begun.complete:
         there = sum(_rows(part) for part in parts if part.folder.exists())
@@ -112,7 +111,7 @@ def run_batch_on_dask(
         ]
         _score(tasks, job, begun.rows, there, listener)
     result = join_parts(job, () if begun.complete else parts)
-    shutil.rmtree(folder, ignore_errors=True)
+    discard(folder)
     resumed = max(result.resumed_rows, there)
     return result.model_copy(
         update={
@@ -131,29 +130,37 @@ class _Begun:
     rows: int
     complete: bool  # whether the output is there
     note: str | None
+    folder: Path  # of this run's parts
 
 
-def _begin(job: BatchJob, folder: Path) -> _Begun:
-    """Look at source and output; keep only those parts in ``folder`` that belong to this run."""
+def _begin(job: BatchJob, output_folder: Path) -> _Begun:
+    """Look at source and output; keep only those parts of the output that belong to this run."""
     with ExitStack() as stack:
         ready = stack.enter_context(prepared(job))
         rows = known_rows(ready.stream, describe_source(job.source), "batch.partitions")
         sink = stack.enter_context(closing(open_sink(job, ready.scorer)))
         kept, note = sink.open(ready.key, overwrite=job.batch.overwrite)
+    key = as_text(ready.key)
+    folder = output_folder / _digest(f"{job.batch.partitions} {key}")
     with written(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for found in folder.iterdir():
-            if not _belongs(found, as_text(ready.key), job.batch.partitions):
-                shutil.rmtree(found, ignore_errors=True)
-    return _Begun(rows, kept.complete, note)
+        for other in set(output_folder.iterdir()) - {folder}:
+            discard(other)
+        for part in folder.glob("[0-9]*"):
+            if not _holds(part, key):  # the table changed meanwhile, and was put back
+                discard(part)
+    return _Begun(rows, kept.complete, note, folder)
 
 
-def _belongs(folder: Path, key: str, of: int) -> bool:
+def _holds(part: Path, key: str) -> bool:
     try:
-        facts = ScoredPart(folder).facts
-    except (OSError, ValueError):  # what a lost worker left
+        return ScoredPart(part).facts.key == key
+    except (OSError, ValueError):
         return False
-    return facts.key == key and facts.of == of
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _score(

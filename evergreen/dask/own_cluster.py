@@ -174,7 +174,9 @@ def _started(
         try:
             scratch = Home.locate().scratch
             scratch.mkdir(parents=True, exist_ok=True)
-            folder = stack.enter_context(tempfile.TemporaryDirectory(dir=scratch, prefix="dask-"))
+            folder = stack.enter_context(
+                tempfile.TemporaryDirectory(dir=scratch, prefix="dask-", ignore_cleanup_errors=True)
+            )
             stack.enter_context(dask.config.set(_OWN))
             cluster = stack.enter_context(
                 LocalCluster(

@@ -76,7 +76,9 @@ def observe_on_dask(
     plan = plan_window(use_case, bundle, version, home, asked=asked, now=now)
     home.scratch.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(dir=home.scratch, prefix="window-") as folder,
+        tempfile.TemporaryDirectory(
+            dir=home.scratch, prefix="window-", ignore_cleanup_errors=True
+        ) as folder,
         connected(use_case.monitoring.dask, SECTION) as client,
     ):
         tasks = [

@@ -124,6 +124,40 @@ def test_a_run_that_was_broken_off_goes_on(source, bundle, home, cluster, tmp_pa
     assert "Started over" in result.note
 
 
+def test_parts_that_workers_still_score_for_a_run_that_was_broken_off(
+    bundle, home, cluster, tmp_path
+):
+    def break_off(progress):
+        raise KeyboardInterrupt
+
+    def look(progress):
+        seen.append(working.exists())
+
+    source, whole = write(tmp_path / "many.parquet", 12_000), tmp_path / "whole.parquet"
+    shared, small = tmp_path / "shared.parquet", {"partitions": 6, "chunk_rows": 50}
+    on_one_machine(source, whole, bundle, home, chunk_rows=50)
+    with pytest.raises(KeyboardInterrupt):
+        on_dask(cluster, source, shared, bundle, home, break_off, **small)
+    working = next((home.batch / "parts").glob("*/*")) / "tmp-of-a-worker"
+    working.mkdir()
+    seen = []
+    on_dask(cluster, source, shared, bundle, home, look, **small)
+    assert all(seen)
+    require_same_files(whole, shared)
+    assert not list((home.batch / "parts").iterdir())
+
+    shared.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        on_dask(cluster, source, shared, bundle, home, break_off, overwrite=True, **small)
+    small["chunk_rows"] = 40
+    working = next((home.batch / "parts").glob("*/*")) / "tmp-of-a-worker"
+    working.mkdir()
+    seen = []
+    result = on_dask(cluster, source, shared, bundle, home, look, overwrite=True, **small)
+    assert not any(seen)
+    assert (result.rows, result.resumed_rows) == (12_000, 0)
+
+
 def test_a_column_that_the_table_lacks(bundle, home, cluster, tmp_path):
     path = tmp_path / "boats.parquet"
     boats(500, 11).drop(columns=["wind", "crew"]).to_parquet(path)
