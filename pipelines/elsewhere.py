@@ -8,7 +8,6 @@ the step raised it, so that messages and exit codes are the same.
 from __future__ import annotations
 
 import gc
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from evergreen.errors import EvergreenError, UnreachableError
 from evergreen.paths import HOME_VARIABLE, Home
 from evergreen.terminal import LiveView
+from pipelines.interruption import interrupted_at_once
 from pipelines.placement import PAUSE, again, own_pod, runs_here
 from pipelines.pods import forget_token, in_cluster, remove_pods
 from pipelines.run_records import POLL, StepError, find_run, has_failed, raised_by, steps_of
@@ -82,23 +82,6 @@ def carry_out(
     failure = watch.verdict or _failure(run, None, watch.last_words)
     remove_pods(stack, run)
     raise _at_home(failure, stack, use_case, name)
-
-
-@contextmanager
-def interrupted_at_once() -> Iterator[None]:
-    """Let Ctrl-C raise `KeyboardInterrupt` wherever a step is, as elsewhere in Python.
-
-    ZenML's own handler first logs and asks the database. Where Ctrl-C comes while the same thread
-    does just that, it may wait for itself forever.
-    """
-    from zenml.orchestrators import signal_handler
-
-    handled = signal_handler._SIGNALS
-    signal_handler._SIGNALS = tuple(each for each in handled if each != signal.SIGINT)
-    try:
-        yield
-    finally:
-        signal_handler._SIGNALS = handled
 
 
 def _at_this_machine(pipeline: Pipeline, stack: Stack) -> Pipeline:
