@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from sklearn.base import BaseEstimator
 from zenml.enums import ArtifactType
@@ -24,6 +24,8 @@ from evergreen.data.dataset import Dataset
 from evergreen.monitoring.parts import CountedPart
 from evergreen.promotion.bundle import Bundle, open_bundle
 from evergreen.promotion.serialization import load_model, save_model
+
+_TABLE: Final = "table.parquet"
 
 
 class _FileMaterializer(BaseMaterializer):
@@ -58,8 +60,10 @@ class _FileMaterializer(BaseMaterializer):
         """
         if not self.artifact_store.config.is_local:
             return False
+        target = Path(self.uri) / name
         try:
-            os.link(source, Path(self.uri) / name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(source, target)
         except OSError:
             return False
         return True
@@ -73,19 +77,25 @@ class _FileMaterializer(BaseMaterializer):
 
 
 class DatasetMaterializer(_FileMaterializer):
-    """A table: one Parquet file, read lazily."""
+    """A table: a Parquet file, or several, read lazily."""
 
     ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (Dataset,)
     ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
 
     def load(self, data_type: type[Any]) -> Dataset:
         """Open the table without reading its rows."""
-        return Dataset.open(self._local("table.parquet"))
+        table = Dataset.open(self._local(_TABLE))
+        if table.path.parent != Path(self.uri):
+            for name, file in table.files(_TABLE).items():
+                if file != table.path:
+                    self._download(f"{self.uri}/{name}", file)
+        return table
 
     def save(self, data: Dataset) -> None:
-        """Put the file into the artifact store; on the same disk it is not copied."""
-        if not self._linked(data.path, "table.parquet"):
-            self._upload(data.path, "table.parquet")
+        """Put the files into the artifact store; on the same disk they are not copied."""
+        for name, file in data.files(_TABLE).items():
+            if not self._linked(file, name):
+                self._upload(file, name)
 
     def extract_metadata(self, data: Dataset) -> dict[str, MetadataType]:
         """Show in the dashboard what the table is."""

@@ -68,6 +68,27 @@ def map_pieces(
             client.cancel([task.future for task in waiting])
 
 
+def map_pieces_or_do_them(
+    client: Client, function: Callable[[Piece], Made], pieces: Sequence[Piece]
+) -> Iterator[Made]:
+    """Yield what `map_pieces` does; once a piece is lost again and again, the rest is done here.
+
+    Raises
+    ------
+    UnreachableError, Exception
+        As `map_pieces` does.
+    """
+    done = 0
+    try:
+        for made in map_pieces(client, function, pieces):
+            done += 1
+            yield made
+    except PieceLostError as error:
+        logger.warning("%s. What is left of it is done here", error)
+        for piece in pieces[done:]:
+            yield function(piece)
+
+
 class _Task:
     """One piece on its way."""
 

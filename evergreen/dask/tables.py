@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pandas as pd
 
 from evergreen.dask.cluster import connected
-from evergreen.dask.pieces import PieceLostError, map_pieces
+from evergreen.dask.pieces import map_pieces_or_do_them
 from evergreen.dask.settings import DaskConfig
 from evergreen.data.dataset import Dataset
 from evergreen.data.passes import Passes
@@ -50,15 +50,7 @@ class DaskPasses(Passes):
         if (shared := self._shared.get(table.path)) is None:
             shared = self._places.enter_context(where_workers_see_it(table))
             self._shared[table.path] = shared
-        done = 0
-        try:
-            for made in map_pieces(self._client, partial(_of_same, function, shared), items):
-                done += 1
-                yield made
-        except PieceLostError as error:
-            logger.warning("%s. What is left of it is done here", error)
-            for item in items[done:]:
-                yield function(table, item)
+        return map_pieces_or_do_them(self._client, partial(_of_same, function, shared), items)
 
 
 def goes_to_workers(table: Dataset, config: DaskConfig) -> bool:
@@ -98,17 +90,22 @@ def where_workers_see_it(table: Dataset) -> Iterator[Dataset]:
     scratch = Home.locate().scratch
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="shared-") as folder:
-        path = Path(folder) / "table.parquet"
+        for name, file in table.files("table.parquet").items():
+            _give_a_place(file, Path(folder) / name)
+        yield replace(table, path=Path(folder) / "table.parquet")
+
+
+def _give_a_place(file: Path, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(file, path)
+    except OSError:
         try:
-            os.link(table.path, path)
-        except OSError:
-            try:
-                shutil.copyfile(table.path, path)
-            except OSError as error:
-                raise UnreachableError(
-                    f"Cannot copy the table to {path}, where workers see it: {error.strerror}"
-                ) from error
-        yield replace(table, path=path)
+            shutil.copyfile(file, path)
+        except OSError as error:
+            raise UnreachableError(
+                f"Cannot copy the table to {path}, where workers see it: {error.strerror}"
+            ) from error
 
 
 def require_same(table: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""Datasets: tables at rest, one Parquet file each, that know their own content.
+"""Datasets: tables at rest, in Parquet files that know their own content.
 
 Steps hand a `Dataset` on instead of a frame, so that large tables are neither copied nor pickled.
 """
@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,28 +19,28 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from evergreen.data.casting import each_level_once
 from evergreen.data.engine import IN_MEMORY, Engine
-from evergreen.data.row_groups import read_columns, read_row_group
+from evergreen.data.footers import METADATA_KEY, read_metadata, stored_files
+from evergreen.data.row_groups import read_batches, read_columns, read_row_group
 from evergreen.data.table_file import table_file
 from evergreen.data.threads import in_threads
 from evergreen.errors import InputError, UnreachableError
 
-METADATA_KEY = b"evergreen"
 ROW_GROUP = 250_000
 PIECE_VALUES = 8_000_000  # of a piece that is read or written at once: 64 MB of numbers
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One table in one Parquet file.
+    """One table in one Parquet file, or in parts that this one names.
 
     Parameters
     ----------
     path
-        The Parquet file; absolute. Everything else below is also kept inside it.
+        The Parquet file; absolute. Everything else below is also kept inside it. Parts lie in a
+        folder beside it, which goes along wherever the file goes: see `files`.
     rows
         Number of rows.
     columns
@@ -102,7 +101,7 @@ class Dataset:
             The file is no dataset of ours, or is damaged.
         """
         path = Path(path).absolute()
-        metadata = _read_metadata(path)
+        metadata = read_metadata(path)
         return cls(
             path,
             metadata["rows"],
@@ -123,17 +122,17 @@ class Dataset:
             The file is gone or cannot be read.
         """
         self._require_columns(columns)
-        lost = _read_metadata(self.path)["dtypes"]
+        lost = read_metadata(self.path)["dtypes"]
         names = list(self.columns if columns is None else columns)
         # Some columns at a time, in memory that serves the next ones: fresh memory takes longer
         # than the reading.
         width = max(1, PIECE_VALUES // max(1, self.rows))
         groups = [names[start : start + width] for start in range(0, len(names), width)] or [[]]
 
-        footer, alone = _footer(self.path), len(groups) == 1
+        files, alone = stored_files(self.path), len(groups) == 1
 
         def read(group: list[str]) -> pd.DataFrame:
-            table = read_columns(self.path, footer, group, use_threads=alone)
+            table = read_columns(files, group, use_threads=alone)
             return _as_frame(table, group, lost)
 
         try:
@@ -158,16 +157,15 @@ class Dataset:
             As `read` does.
         """
         self._require_columns(columns)
-        lost = _read_metadata(self.path)["dtypes"]
+        lost = read_metadata(self.path)["dtypes"]
         names = list(self.columns if columns is None else columns)
         start = 0
+        size = rows or piece_rows(len(names))
         try:
-            with pq.ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 20) as file:
-                size = rows or piece_rows(len(names))
-                for batch in file.iter_batches(size, columns=names, use_threads=False):
-                    frame = _as_frame(pa.Table.from_batches([batch]), names, lost)
-                    yield frame.set_axis(pd.RangeIndex(start, start + len(frame)), axis=0)
-                    start += len(frame)
+            for table in read_batches(stored_files(self.path), names, size):
+                frame = _as_frame(table, names, lost)
+                yield frame.set_axis(pd.RangeIndex(start, start + len(frame)), axis=0)
+                start += len(frame)
         except (pa.ArrowInvalid, OSError) as error:
             raise _damaged(self.path, error) from error
 
@@ -200,7 +198,7 @@ class Dataset:
         self._require_columns(columns)
         if not taken.any():
             return self.read(columns).iloc[:0]
-        lost = _read_metadata(self.path)["dtypes"]
+        lost = read_metadata(self.path)["dtypes"]
         names = list(self.columns if columns is None else columns)
         first_rows = np.cumsum([0, *self.row_groups()])
         parts = np.split(taken, first_rows[1:-1])
@@ -213,15 +211,18 @@ class Dataset:
         return frame.set_axis(pd.Index(np.flatnonzero(taken)), axis=0)
 
     def row_groups(self) -> tuple[int, ...]:
-        """Return how many rows each row group of the file has.
+        """Return how many rows each row group has.
 
         Raises
         ------
         InputError, UnreachableError
             As `open` does.
         """
-        footer = _footer(self.path)
-        return tuple(footer.row_group(number).num_rows for number in range(footer.num_row_groups))
+        return tuple(
+            footer.row_group(number).num_rows
+            for _, footer in stored_files(self.path)
+            for number in range(footer.num_row_groups)
+        )
 
     def read_row_group(
         self, number: int, columns: Sequence[str] | None = None, *, as_stored: bool = False
@@ -237,7 +238,7 @@ class Dataset:
             As `read` does.
         """
         self._require_columns(columns)
-        lost = {} if as_stored else _read_metadata(self.path)["dtypes"]
+        lost = {} if as_stored else read_metadata(self.path)["dtypes"]
         names = list(self.columns if columns is None else columns)
         return _as_frame(self._row_group(number, names), names, lost)
 
@@ -245,28 +246,42 @@ class Dataset:
         self, number: int, names: list[str], chosen: npt.NDArray[np.bool_] | None = None
     ) -> pa.Table:
         try:
-            return read_row_group(self.path, _footer(self.path), number, names, chosen)
+            for file in stored_files(self.path):
+                if number < file.footer.num_row_groups:
+                    return read_row_group(file, number, names, chosen)
+                number -= file.footer.num_row_groups
+            raise IndexError("the table has fewer row groups")
         except (pa.ArrowInvalid, OSError) as error:
             raise _damaged(self.path, error) from error
+
+    def files(self, name: str) -> dict[str, Path]:
+        """Return the table's files by what to call them elsewhere, if it is to be ``name`` there.
+
+        Raises
+        ------
+        InputError, UnreachableError
+            As `open` does.
+        """
+        parts = read_metadata(self.path).get("parts", [])
+        return {name: self.path, **{part: self.path.parent / part for part in parts}}
 
     def _require_columns(self, columns: Sequence[str] | None) -> None:
         for name in columns or ():
             if name not in self.columns:
                 raise InputError(_unknown_column(name, self))
 
-    def metadata(self, dtypes: Mapping[str, str]) -> bytes:
+    def metadata(self, dtypes: Mapping[str, str], parts: Sequence[str] | None = None) -> bytes:
         """Return what `open` and `read` need to know beside the rows, as JSON."""
         lost = {name: dtype for name, dtype in dtypes.items() if _is_lost_in_parquet(dtype)}
-        return json.dumps(
-            {
-                "rows": self.rows,
-                "columns": self.columns,
-                "fingerprint": self.fingerprint,
-                "source": self.source,
-                "engine": self.engine.model_dump(mode="json"),
-                "dtypes": lost,
-            }
-        ).encode()
+        known = {
+            "rows": self.rows,
+            "columns": self.columns,
+            "fingerprint": self.fingerprint,
+            "source": self.source,
+            "engine": self.engine.model_dump(mode="json"),
+            "dtypes": lost,
+        }
+        return json.dumps(known if parts is None else {**known, "parts": parts}).encode()
 
 
 def draw_evenly(rows: int, taken: int, random: np.random.Generator) -> npt.NDArray[np.bool_]:
@@ -370,35 +385,6 @@ def appearing_whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # the folder itself may not exist
             temporary.unlink(missing_ok=True)
-
-
-def _read_metadata(path: Path) -> dict[str, Any]:
-    """Return our part of the file's key-value metadata."""
-    metadata = _footer(path).metadata or {}
-    if METADATA_KEY not in metadata:
-        raise InputError(f"{path} is a Parquet file, but not a dataset that Evergreen wrote")
-    stored: dict[str, Any] = json.loads(metadata[METADATA_KEY])
-    return stored
-
-
-def _footer(path: Path) -> pq.FileMetaData:
-    try:
-        state = path.stat()
-        return _parsed(path, (state.st_ino, state.st_size, state.st_mtime_ns))
-    except FileNotFoundError as error:
-        raise UnreachableError(
-            f"The stored table {path} is gone; run again with --no-cache to make it anew"
-        ) from error
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path} is no Parquet file, or is damaged: {error}") from error
-    except OSError as error:
-        raise UnreachableError(f"Cannot read {path}: {error.strerror or error}") from error
-
-
-@lru_cache(maxsize=8)
-def _parsed(path: Path, state: tuple[int, ...]) -> pq.FileMetaData:
-    """Return the footer of a file in one state; of many row groups it takes a while to read."""
-    return pq.read_metadata(path)
 
 
 def _unknown_column(name: str, dataset: Dataset) -> str:

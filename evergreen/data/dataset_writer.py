@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from evergreen.data.contract import Column, Contract
-from evergreen.data.dataset import METADATA_KEY, ROW_GROUP, Dataset, appearing_whole
+from evergreen.data.dataset import ROW_GROUP, Dataset, appearing_whole
 from evergreen.data.engine import IN_MEMORY, Engine
+from evergreen.data.fingerprint import HashedRows
+from evergreen.data.footers import METADATA_KEY
 from evergreen.data.table_file import TableFile, table_file
 
 
@@ -72,6 +75,11 @@ class DatasetWriter:
         return self.file.rows
 
     @property
+    def hashed(self) -> HashedRows:
+        """The digests of all rows so far."""
+        return self.file.fingerprint.hashed()
+
+    @property
     def dataset(self) -> Dataset:
         """The stored table, once the block of `writing` has ended; ``RuntimeError`` before."""
         if self.written is None:
@@ -102,9 +110,38 @@ def writing(
         yield writer
         digest = file.fingerprint.hexdigest()
         dataset = Dataset(path, file.rows, tuple(layout), digest, source, engine)
-        dtypes = {name: column.dtype for name, column in layout.items()}
-        file.note({METADATA_KEY: dataset.metadata(dtypes)})
+        file.note({METADATA_KEY: dataset.metadata(_dtypes(layout))})
     writer.written = dataset
+
+
+def join(
+    path: Path | str,
+    layout: Layout,
+    parts: Mapping[str, HashedRows],
+    source: str = "",
+    engine: Engine = IN_MEMORY,
+) -> Dataset:
+    """Make one table of parts that `writing` wrote, by their paths from the folder of ``path``.
+
+    The dataset is the one that `Dataset.write` makes of the rows of all parts; these stay where
+    they are. All but the last end where a block of the fingerprint does.
+
+    Raises
+    ------
+    UnreachableError
+        The folder cannot be written (full disk, read-only, no permission).
+    """
+    path = Path(path).absolute()
+    hashed = HashedRows.joined(parts.values())
+    dataset = Dataset(path, hashed.rows, tuple(layout), hashed.hexdigest(), source, engine)
+    metadata = {METADATA_KEY: dataset.metadata(_dtypes(layout), list(parts))}
+    with appearing_whole(path) as temporary:
+        pq.write_metadata(_schema(layout, engine).with_metadata(metadata), temporary)
+    return dataset
+
+
+def _dtypes(layout: Layout) -> dict[str, str]:
+    return {name: column.dtype for name, column in layout.items()}
 
 
 def _schema(layout: Layout, engine: Engine) -> pa.Schema:

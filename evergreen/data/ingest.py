@@ -12,64 +12,31 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evergreen.data.dataset import Dataset, keeping, piece_rows
-from evergreen.data.dataset_writer import MOMENT, NUMBER, StoredColumn, writing
+from evergreen.data.dataset_writer import StoredColumn, writing
 from evergreen.data.engine import Engine
+from evergreen.data.piece_types import (
+    PLAIN_TEXT,
+    fitted,
+    layout_of,
+    looked_at,
+    settled_types,
+    tidied,
+)
 from evergreen.data.source_config import CsvSource, ParquetSource, Source
 from evergreen.data.sources import describe_source
 from evergreen.data.sources.environment import Environment
-from evergreen.data.sources.parquet_source import is_text
 from evergreen.data.sources.streams import TableStream, evenly, open_stream
-from evergreen.data.sources.tidy import as_text, tidy
 from evergreen.data.threads import made_ahead
 from evergreen.errors import InputError
 
 # Yields a table's tidy pieces: of all columns but these, reading those as the text that they are.
 Frames = Callable[[Collection[str], Collection[str]], Iterator[pd.DataFrame]]
-
-_EMPTY = "nothing"
-_TRUTH = StoredColumn("bool", pa.bool_())
-_GAPPY_TRUTH = StoredColumn("object", pa.bool_())
-_PLAIN_TEXT = StoredColumn("str", pa.string())
-
-
-@dataclass
-class Seen:
-    """What the pieces of a column have shown of its type so far."""
-
-    kinds: set[str] = field(default_factory=set)
-    gaps: bool = False
-
-    def look(self, values: pd.Series[Any]) -> None:
-        """Take in one piece of a tidy column."""
-        missing = values.isna()
-        self.gaps |= bool(missing.any())
-        self.kinds.add(_EMPTY if missing.all() else _kind(values))
-
-    def stored(self) -> StoredColumn:
-        """Return the type that holds every piece, as one reading would have found it."""
-        kinds = self.kinds - {_EMPTY}
-        if not kinds:
-            return NUMBER
-        if kinds == {"bool"}:
-            return _GAPPY_TRUTH if self.gaps else _TRUTH
-        if all(map(_is_number, kinds)):
-            widest = np.result_type(*map(np.dtype, kinds))
-            if widest.kind in "iu" and self.gaps:
-                widest = np.dtype("float64")
-            return StoredColumn(str(widest), pa.from_numpy_dtype(widest))
-        if all(kind.startswith("datetime64[us") for kind in kinds):
-            return _moment(kinds)
-        return _PLAIN_TEXT
 
 
 def ingest(
@@ -96,16 +63,22 @@ def ingest(
     place = describe_source(source)
     with ExitStack() as stack:
         frames, names, settled = _twice(source, path, environ, stack, backoff)
-        layout = _layout(frames, names, settled)
-        texts = [name for name, stored in layout.items() if stored == _PLAIN_TEXT]
+        unsettled = [name for name in names if name not in settled]
+        seen = looked_at(frames(settled, ()), unsettled) if unsettled else {}
+        layout = layout_of(names, settled, seen)
+        texts = [name for name, stored in layout.items() if stored == PLAIN_TEXT]
         with writing(path, layout, place, engine) as written:
             pieces = frames((), texts)
             for frame in pieces if engine.exceeds_memory else made_ahead(pieces):
-                written.add(_fitted(frame, layout))
+                written.add(fitted(frame, layout))
             if not written.rows:
-                columns = ", ".join(names[:10])
-                raise InputError(f"{place}: there are no rows, only columns: {columns}")
+                raise without_rows(place, names)
     return written.dataset
+
+
+def without_rows(place: str, names: Sequence[str]) -> InputError:
+    """Return what to raise of a table, named in words, that has columns only."""
+    return InputError(f"{place}: there are no rows, only columns: {', '.join(names[:10])}")
 
 
 def _twice(
@@ -129,28 +102,9 @@ def _twice(
     def again(left_out: Collection[str], texts: Collection[str]) -> Iterator[pd.DataFrame]:
         wanted = [name for name in names if name not in left_out]
         for piece in evenly(stream.read(wanted, 0), piece_rows(len(wanted))):
-            yield _tidy(piece)
+            yield tidied(piece)
 
-    types = stream.types or {}
-    settled = {name: _settled(kind, name in stream.whole) for name, kind in types.items()}
-    return again, names, {name: stored for name, stored in settled.items() if stored is not None}
-
-
-def _settled(kind: pa.DataType | None, whole: bool) -> StoredColumn | None:
-    """Return how a column of one type is stored, where no look at its values can change that."""
-    if kind is None:
-        return None
-    if pa.types.is_floating(kind) or (
-        whole and (pa.types.is_integer(kind) or pa.types.is_boolean(kind))
-    ):
-        return StoredColumn(str(np.dtype(kind.to_pandas_dtype())), kind)
-    if is_text(kind):
-        return _PLAIN_TEXT
-    if pa.types.is_date(kind):
-        return MOMENT
-    if pa.types.is_timestamp(kind):
-        return _moment({str(pa.array([], pa.timestamp("us", kind.tz)).to_pandas().dtype)})
-    return None
+    return again, names, settled_types(stream)
 
 
 def _kept(stream: TableStream, names: list[str], path: Path, stack: ExitStack) -> Frames:
@@ -167,64 +121,6 @@ def _kept(stream: TableStream, names: list[str], path: Path, stack: ExitStack) -
 
     def again(left_out: Collection[str], texts: Collection[str]) -> Iterator[pd.DataFrame]:
         for file in files:
-            yield _tidy(pq.read_table(file))
+            yield tidied(pq.read_table(file))
 
     return again
-
-
-def _tidy(piece: pa.Table) -> pd.DataFrame:
-    for place, column in enumerate(piece.schema):
-        if pa.types.is_dictionary(column.type) and is_text(column.type.value_type):
-            piece = piece.set_column(place, column.name, piece[place].cast(pa.string()))
-    frame = piece.to_pandas(ignore_metadata=True, date_as_object=False, split_blocks=True)
-    return tidy(frame, "")
-
-
-def _layout(
-    frames: Frames, names: Sequence[str], settled: Mapping[str, StoredColumn]
-) -> dict[str, StoredColumn]:
-    """Look at all pieces of the columns whose types are not settled."""
-    seen = {name: Seen() for name in names if name not in settled}
-    for frame in frames(settled, ()) if seen else ():
-        for name, each in seen.items():
-            each.look(frame[name])
-    return {name: settled[name] if name in settled else seen[name].stored() for name in names}
-
-
-def _fitted(frame: pd.DataFrame, layout: Mapping[str, StoredColumn]) -> pd.DataFrame:
-    """Return a tidy piece in the table's dtypes."""
-    columns = {name: _as_stored(frame[name], stored) for name, stored in layout.items()}
-    return pd.DataFrame(columns, copy=False)
-
-
-def _as_stored(values: pd.Series[Any], stored: StoredColumn) -> pd.Series[Any]:
-    if str(values.dtype) == stored.dtype:
-        return values
-    if stored == _PLAIN_TEXT:
-        present = values.notna()
-        return values.astype(object).where(~present, values[present].map(as_text)).astype("str")
-    if stored.dtype == "object":
-        return values.astype(object).where(values.notna(), None)
-    if stored.dtype.startswith("datetime64"):
-        moments = pd.to_datetime(values)
-        if moments.dt.tz is None and "," in stored.dtype:
-            moments = moments.dt.tz_localize("UTC")
-        return moments.astype(pd.api.types.pandas_dtype(stored.dtype))
-    return values.astype("float64").astype(pd.api.types.pandas_dtype(stored.dtype))
-
-
-def _kind(values: pd.Series[Any]) -> str:
-    dtype = str(values.dtype)
-    return "bool" if dtype == "object" else dtype  # tidy leaves truth values with gaps so
-
-
-def _is_number(kind: str) -> bool:
-    return kind.startswith(("int", "uint", "float"))
-
-
-def _moment(kinds: set[str]) -> StoredColumn:
-    """Return the type of moments; where zones differ, all are in UTC."""
-    if kinds == {MOMENT.dtype}:
-        return MOMENT
-    kind = next(iter(kinds)) if len(kinds) == 1 else "datetime64[us, UTC]"
-    return StoredColumn(kind, pa.timestamp("us", tz=kind.partition(", ")[2].rstrip("]")))

@@ -1,9 +1,9 @@
-"""Columns of a Parquet file: of all its row groups, of one, or of some rows of one."""
+"""Columns of a stored table: of all its row groups, of one, or of some rows of one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -11,26 +11,28 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evergreen.data.footers import StoredFile
+from evergreen.data.sources.streams import evenly
+
 # Read at once where rows are chosen: fresh memory takes longer than reading, and so little stays
 # in the processor's cache until the rows are taken.
 FEW_VALUES: Final = 250_000
 
 
 def read_row_group(
-    path: Path,
-    footer: pq.FileMetaData,
+    file: StoredFile,
     number: int,
     names: list[str],
     chosen: npt.NDArray[np.bool_] | None = None,
 ) -> pa.Table:
-    """Return the named columns of a row group, or of its rows where a mask is true."""
-    with pq.ParquetFile(path, metadata=footer) as file:
+    """Return the named columns of a file's row group, or of its rows where a mask is true."""
+    with pq.ParquetFile(file.path, metadata=file.footer) as opened:
         if chosen is None:
-            return file.read_row_group(number, names, use_threads=False)
+            return opened.read_row_group(number, names, use_threads=False)
         places = pa.array(np.flatnonzero(chosen))
         width = max(1, FEW_VALUES // max(1, len(chosen)))
         parts = [
-            file.read_row_group(number, names[start : start + width], use_threads=False).take(
+            opened.read_row_group(number, names[start : start + width], use_threads=False).take(
                 places
             )
             for start in range(0, max(1, len(names)), width)
@@ -40,23 +42,41 @@ def read_row_group(
     return pa.Table.from_arrays([each for part in parts for each in part.columns], schema=schema)
 
 
-def read_columns(
-    path: Path, footer: pq.FileMetaData, names: list[str], *, use_threads: bool
-) -> pa.Table:
-    """Return the named columns of all row groups."""
-    with pq.ParquetFile(path, metadata=footer) as file:
-        if footer.num_row_groups < 2:
-            return file.read(names, use_threads=use_threads)
-        parts = (
-            file.read_row_group(number, names, use_threads=use_threads)
-            for number in range(footer.num_row_groups)
-        )
-        first = next(parts)
-        columns = [_joiner(field.type, footer.num_rows) for field in first.schema]
-        for part in chain([first], parts):
-            for column, values in zip(columns, part.columns, strict=True):
-                column.add(values)
+def read_columns(files: Sequence[StoredFile], names: list[str], *, use_threads: bool) -> pa.Table:
+    """Return the named columns of all row groups of all files."""
+    groups = _all_row_groups(files, names, use_threads=use_threads)
+    first, second = next(groups), next(groups, None)
+    if second is None:
+        return first
+    rows = sum(file.footer.num_rows for file in files)
+    columns = [_joiner(field.type, rows) for field in first.schema]
+    for group in chain([first, second], groups):
+        for column, values in zip(columns, group.columns, strict=True):
+            column.add(values)
     return pa.Table.from_arrays([column.whole() for column in columns], schema=first.schema)
+
+
+def _all_row_groups(
+    files: Sequence[StoredFile], names: list[str], *, use_threads: bool
+) -> Iterator[pa.Table]:
+    for path, footer in files:
+        with pq.ParquetFile(path, metadata=footer) as file:
+            if not footer.num_row_groups:
+                yield file.read(names, use_threads=use_threads)
+            for number in range(footer.num_row_groups):
+                yield file.read_row_group(number, names, use_threads=use_threads)
+
+
+def read_batches(files: Sequence[StoredFile], names: list[str], rows: int) -> Iterator[pa.Table]:
+    """Yield the named columns of all files in pieces of so many rows; the last may have fewer."""
+    batches = (batch for file in files for batch in _batches(file, names, rows))
+    return batches if len(files) == 1 else evenly(batches, rows)
+
+
+def _batches(file: StoredFile, names: list[str], rows: int) -> Iterator[pa.Table]:
+    with pq.ParquetFile(file.path, pre_buffer=False, buffer_size=1 << 20) as opened:
+        for batch in opened.iter_batches(rows, columns=names, use_threads=False):
+            yield pa.Table.from_batches([batch])
 
 
 class _Chunks:

@@ -15,6 +15,7 @@ from zenml.types import HTMLString
 from evergreen.alerts.alert import Alert
 from evergreen.config import DataConfig, UseCase
 from evergreen.dask.cluster import require_cluster
+from evergreen.dask.loading import ingest_on_dask
 from evergreen.dask.settings import DaskConfig
 from evergreen.dask.tables import passes_of
 from evergreen.data.conform import conform
@@ -67,7 +68,11 @@ def load_table(
     stays = f" to disk, piece by piece: {chosen.reason}" if chosen.external else ""
     announce(f"Load {describe_source(data.source)}{stays}")
     logger.info("The engine is %s: %s", chosen.name, chosen.reason)
-    if chosen.external or isinstance(data.source, ParquetSource):  # whose pieces are quick to read
+    if chosen.name == "dask":
+        dataset = ingest_on_dask(data.source, path, chosen, dask)
+    elif chosen.external or isinstance(
+        data.source, ParquetSource
+    ):  # whose pieces are quick to read
         dataset = ingest(data.source, path, chosen)
     else:
         frame = read_source(data.source)

@@ -64,6 +64,15 @@ def fall_in_a_worker(table: Dataset, item: int) -> int:
     raise AssertionError("still alive")
 
 
+def fall_at_a_file(mark: Path, function: Callable[[Item], Made], item: Item) -> Made:
+    """Kill the worker the first time that somebody is asked for a file but the first one."""
+    file = getattr(item, "file", None)
+    if file is not None and not file.name.startswith("00000") and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return function(item)
+
+
 class FallingOnce(Passes):
     """Goes through a table as another does; the worker that is asked for the second item falls."""
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from zenml.artifact_stores import LocalArtifactStoreConfig
 from zenml.artifact_stores.local_artifact_store import LocalArtifactStore
 
 from evergreen.data.dataset import Dataset
+from evergreen.data.dataset_writer import NUMBER, join, writing
 from evergreen.data.engine import Engine
+from evergreen.data.fingerprint import BLOCK_ROWS
 from steps import materializers
 from steps.materializers import DatasetMaterializer
 
@@ -31,6 +36,29 @@ def materializer(tmp_path):
 
 def written(folder, engine: Engine) -> Dataset:
     return Dataset.write(pd.DataFrame({"a": [1.5, 2.5]}), folder / "a.parquet", "x", engine)
+
+
+def in_parts(folder) -> Dataset:
+    """Return a table of two parts beside it."""
+    layout = {"a": NUMBER}
+    hashed = {}
+    (folder / "parts").mkdir()
+    for name in ("parts/0.parquet", "parts/1.parquet"):
+        with writing(folder / name, layout) as part:
+            part.add(pd.DataFrame({"a": np.arange(BLOCK_ROWS, dtype="float64")}))
+        hashed[name] = part.hashed
+    return join(folder / "a.parquet", layout, hashed, "x", Engine(name="dask"))
+
+
+def test_parts_go_along(materializer, tmp_path):
+    dataset = in_parts(tmp_path)
+    expected = dataset.read()
+    materializer.save(dataset)
+    stored = [file.stat().st_ino for file in dataset.files("").values()]
+    loaded = materializer.load(Dataset)
+    assert [file.stat().st_ino for file in loaded.files("").values()] == stored
+    shutil.rmtree(tmp_path / "parts")
+    pd.testing.assert_frame_equal(loaded.read(), expected)
 
 
 def test_on_one_disk_a_table_is_not_copied(materializer, tmp_path):
@@ -56,11 +84,12 @@ def test_on_another_disk_it_is_copied(materializer, tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(loaded.read(), dataset.read())
 
 
-def test_the_copy_from_a_remote_store_goes_with_the_step(materializer, tmp_path, monkeypatch):
+@pytest.mark.parametrize("made", [in_parts, partial(written, engine=Engine())])
+def test_the_copy_from_a_remote_store_goes_with_the_step(materializer, tmp_path, monkeypatch, made):
     gone_with_the_step: list[str] = []
     register = "_register_directory_for_deletion_after_step_execution"
     monkeypatch.setattr(materializer, register, gone_with_the_step.append)
-    dataset = written(tmp_path, Engine())
+    dataset = made(tmp_path)
     materializer.save(dataset)
     place, materializer.uri = materializer.uri, "remote://raw_table"
 

@@ -241,16 +241,6 @@ def test_row_groups_are_read_one_by_one(tmp_path, monkeypatch):
         stored.row_groups()
 
 
-def test_a_fingerprint_does_not_depend_on_how_many_rows_are_hashed_at_once(tmp_path, monkeypatch):
-    frame = _mixed_frame()
-    whole = _fingerprint(frame, tmp_path)
-
-    monkeypatch.setattr("evergreen.data.fingerprint.HASHED_ROWS", 1)
-    assert _fingerprint(frame, tmp_path) == whole
-    monkeypatch.setattr("evergreen.data.dataset.ROW_GROUP", 2)
-    assert _fingerprint(frame, tmp_path) == whole
-
-
 @pytest.mark.parametrize("engine", [IN_MEMORY, Engine(name="external"), Engine(name="dask")])
 def test_columns_of_many_and_of_few_values_come_back(tmp_path, monkeypatch, engine):
     monkeypatch.setattr("evergreen.data.dataset.ROW_GROUP", 7_000)
