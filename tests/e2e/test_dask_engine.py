@@ -22,6 +22,7 @@ training:
   trials: 1
   search_rows: 2000
 evaluation: {bootstrap: 100, importance_rows: 100}
+gate: {champion: {mode: not_worse, margin: 0.02}}
 """
 
 
