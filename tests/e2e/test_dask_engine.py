@@ -57,6 +57,6 @@ def test_it_gives_what_one_machine_gives(home, config, tmp_path, monkeypatch):
     for name, interval in alone["metrics"].items():
         estimate = shared["metrics"][name]["estimate"]
         assert estimate == pytest.approx(interval["estimate"], rel=0.01), name
-    stored = (home.folder / "zenml").rglob("parts-*/*.parquet")
+    stored = (home.state / "artifacts").rglob("parts-*/*.parquet")
     assert len(list(stored)) == 2
     assert not list((home.state / "tmp").rglob("*.parquet"))
