@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from evergreen.config import UseCase
 from evergreen.errors import InputError, UnreachableError
 from evergreen.monitoring.lease import Held, Leases
 from evergreen.paths import HOME_VARIABLE, Home
+from evergreen.scratch import sweep_scratch
 from evergreen.terminal import LiveView, redirected_output
 from pipelines.pods import goes_on
 
@@ -166,25 +166,6 @@ def exclusive(home: Home, name: str, why: str = COMPETING) -> Iterator[None]:
     finally:
         note.unlink(missing_ok=True)
         lock.release()
-
-
-def sweep_scratch(home: Home) -> None:
-    """Remove the working files of this process and of processes that are gone."""
-    if not home.scratch.is_dir():
-        return
-    for folder in home.scratch.iterdir():
-        if folder.name == str(os.getpid()) or not _alive(folder.name):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except (ValueError, PermissionError):
-        return True
-    return True
 
 
 def start_zenml() -> None:

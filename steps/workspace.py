@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -11,11 +10,12 @@ from zenml.artifact_stores import BaseArtifactStore
 from zenml.client import Client
 
 from evergreen.paths import Home
+from evergreen.scratch import own_scratch
 
 
 def scratch_file(name: str) -> Path:
     """Return a path for a file that lives until the artifact store has its copy."""
-    folder = Home.locate().scratch / str(os.getpid())
+    folder = own_scratch()
     folder.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(dir=folder)) / name
 

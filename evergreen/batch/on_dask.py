@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,16 +22,19 @@ from typing import Final
 from evergreen.batch.outcome import BatchResult, RowProgress
 from evergreen.batch.parts import ScoredPart, as_text, join_parts, score_part
 from evergreen.batch.run import BatchJob, Listener, Stopwatch, batch_job, open_sink, prepared
-from evergreen.batch.staging import discard, written
+from evergreen.batch.staging import written
 from evergreen.config import UseCase
 from evergreen.dask.cluster import connected
 from evergreen.dask.pieces import map_pieces
 from evergreen.data.sources import describe_source
 from evergreen.data.sources.streams import known_rows
+from evergreen.file_lock import sole_process
 from evergreen.paths import Home
+from evergreen.scratch import discard
 from evergreen.serving.runtime import Runtime, load_runtime
 
 SECTION: Final = "batch.dask"
+PATIENCE: Final = 5.0  # seconds for another run to the same output to end
 
 
 @dataclass(frozen=True)
@@ -99,19 +102,25 @@ def run_batch_on_dask(
     """
     watch = Stopwatch()
     job = batch_job(use_case, _runtime(bundle, version), version, home)
-    folder = home.batch / "parts" / _digest(job.output.model_dump_json())
-    begun = _begin(job, folder)
-    parts = [ScoredPart(begun.folder / f"{number:03}") for number in range(job.batch.partitions)]
-    there = 0
-    if not begun.complete:
-        there = sum(_rows(part) for part in parts if part.folder.exists())
-        tasks = [
-            PartTask(use_case, bundle, version, home, number, part.folder)
-            for number, part in enumerate(parts)
-        ]
-        _score(tasks, job, begun.rows, there, listener)
-    result = join_parts(job, () if begun.complete else parts)
-    discard(folder)
+    output = _digest(job.output.model_dump_json())
+    folder = home.batch / "parts" / output
+    with written(home.locks):
+        home.locks.mkdir(parents=True, exist_ok=True)
+    lock = home.locks / f"batch-{output[:16]}.lock"
+    with sole_process(lock, "scoring to the same output", PATIENCE):
+        begun = _begin(job, folder)
+        parts = [ScoredPart(begun.folder / f"{each:03}") for each in range(job.batch.partitions)]
+        there = 0
+        if not begun.complete:
+            there = sum(_rows(part) for part in parts if part.folder.exists())
+            tasks = [
+                PartTask(use_case, bundle, version, home, number, part.folder)
+                for number, part in enumerate(parts)
+            ]
+            _score(tasks, job, begun.rows, there, listener)
+        result = join_parts(job, () if begun.complete else parts)
+        with suppress(OSError):  # what cannot be removed is removed by the next run
+            discard(folder)
     resumed = max(result.resumed_rows, there)
     return result.model_copy(
         update={
@@ -144,7 +153,7 @@ def _begin(job: BatchJob, output_folder: Path) -> _Begun:
     folder = output_folder / _digest(f"{job.batch.partitions} {key}")
     with written(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for other in set(output_folder.iterdir()) - {folder}:
+        for other in {*output_folder.iterdir(), *output_folder.parent.glob(".*")} - {folder}:
             discard(other)
         for part in folder.glob("[0-9]*"):
             if not _holds(part, key):  # the table changed meanwhile, and was put back

@@ -15,10 +15,9 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
@@ -156,14 +155,6 @@ def written(path: Path) -> Iterator[None]:
             f"Cannot write {path}: {reason}. The chunks that were kept stay; mend that and run the "
             "same command again to go on."
         ) from error
-
-
-def discard(folder: Path) -> None:
-    """Remove a folder into which others may write: whatever they still write there fails."""
-    aside = folder.with_name(f".{folder.name}.{uuid4().hex}")
-    with suppress(OSError):  # it is gone
-        folder.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def replace_folder(new: Path, target: Path) -> None:

@@ -5,7 +5,6 @@ It speaks TLS with keys made for it alone: whoever reaches a scheduler can run c
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -18,8 +17,8 @@ from evergreen.dask.background import in_thread
 from evergreen.dask.settings import DaskConfig
 from evergreen.data.size import memory_limit
 from evergreen.errors import UnreachableError
-from evergreen.paths import Home
 from evergreen.resources import memory_in_bytes
+from evergreen.scratch import working_folder
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -172,11 +171,7 @@ def _started(
         memory = int(memory_in_bytes(config.memory))
     with ExitStack() as stack:
         try:
-            scratch = Home.locate().scratch
-            scratch.mkdir(parents=True, exist_ok=True)
-            folder = stack.enter_context(
-                tempfile.TemporaryDirectory(dir=scratch, prefix="dask-", ignore_cleanup_errors=True)
-            )
+            folder = stack.enter_context(working_folder("dask-"))
             stack.enter_context(dask.config.set(_OWN))
             cluster = stack.enter_context(
                 LocalCluster(
@@ -186,7 +181,7 @@ def _started(
                     host="127.0.0.1",
                     security=True,
                     dashboard_address="127.0.0.1:0",
-                    local_directory=folder,
+                    local_directory=str(folder),
                     preload=list(modules),
                 )
             )

@@ -21,6 +21,7 @@ from evergreen.monitoring.parts import (
 )
 from evergreen.monitoring.window_check import CheckedWindow
 from evergreen.paths import Home
+from evergreen.scratch import working_folder
 
 SECTION: Final = "monitoring.dask"
 
@@ -74,15 +75,12 @@ def observe_on_dask(
         As that does, or if there is no cluster, or its workers are lost again and again.
     """
     plan = plan_window(use_case, bundle, version, home, asked=asked, now=now)
-    home.scratch.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(
-            dir=home.scratch, prefix="window-", ignore_cleanup_errors=True
-        ) as folder,
+        working_folder("window-") as folder,
         connected(use_case.monitoring.dask, SECTION) as client,
     ):
         tasks = [
-            PartTask(use_case, bundle, version, home, plan, number, Path(folder))
+            PartTask(use_case, bundle, version, home, plan, number, folder)
             for number in range(use_case.monitoring.partitions)
         ]
         counted = [part.read() for part in map_pieces(client, PartTask.count, tasks)]

@@ -7,11 +7,9 @@ twice (see `evergreen.monitoring.looks`). What is counted, sorted or drawn is th
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +35,7 @@ from evergreen.monitoring.profile import (
 )
 from evergreen.monitoring.reference import ColumnReference
 from evergreen.monitoring.window import libraries
-from evergreen.paths import Home
+from evergreen.scratch import working_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,10 +61,8 @@ def profile_by_groups(
     if frame.empty or not len(predictions):
         raise InputError("There are no rows to make a reference profile of.")
     names = [column.name for column in contract.features]
-    scratch = Home.locate().scratch
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="profile-") as folder:
-        table = Dataset.write(frame[names], Path(folder) / "rows.parquet", engine=IN_MEMORY)
+    with working_folder("profile-") as folder:
+        table = Dataset.write(frame[names], folder / "rows.parquet", engine=IN_MEMORY)
         looked = list(way.each(partial(_column, contract), table, names))
         columns = tuple(profile for profile, _ in looked)
         references = tuple(reference for _, reference in looked)

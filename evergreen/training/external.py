@@ -9,10 +9,8 @@ numbers per row: target, gradient, prediction.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +25,7 @@ from evergreen.data.dataset import Dataset
 from evergreen.data.threads import in_threads
 from evergreen.features import is_fitted
 from evergreen.features.streaming import fit_from_stream
-from evergreen.paths import Home
+from evergreen.scratch import working_folder
 from evergreen.training.bins import BinSample, bin_sample
 from evergreen.training.bounds import PREPROCESSING_ROWS, some_rows
 from evergreen.training.candidates import Candidate, fitted_on_dask
@@ -111,10 +109,8 @@ def _written(
     train: Dataset, contract: Contract, transform: Pipeline, onlooker: Onlooker | None = None
 ) -> Iterator[FeatureFile]:
     """Yield the features of all rows, in a file that is deleted afterwards."""
-    scratch = Home.locate().scratch
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="features-") as folder:
-        path = Path(folder) / "features.bin"
+    with working_folder("features-") as folder:
+        path = folder / "features.bin"
         yield FeatureFile.write(train, contract, transform, path, onlooker)
 
 

@@ -6,7 +6,6 @@ group at a time, the workers of a Dask cluster.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -22,8 +21,8 @@ from evergreen.dask.tables import goes_to_workers, passes_of
 from evergreen.data.contract import Contract
 from evergreen.data.dataset import Dataset, draw_evenly
 from evergreen.data.passes import Passes
-from evergreen.paths import Home
 from evergreen.promotion.serialization import load_model, save_model
+from evergreen.scratch import working_folder
 from evergreen.training.bounds import EVALUATION_ROWS, bounded, some_rows
 from evergreen.training.explanation import explained_rows
 from evergreen.training.parallel import threads_for
@@ -109,10 +108,8 @@ def judge_by_groups(
     if count < holdout.rows:
         taken = draw_evenly(holdout.rows, count, np.random.default_rng(seed))
     places = np.flatnonzero(taken)[explained_rows(count, config, seed)]
-    scratch = Home.locate().scratch
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="arms-") as folder:
-        score = partial(_score_group, contract, _written(arms, Path(folder)))
+    with working_folder("arms-") as folder:
+        score = partial(_score_group, contract, _written(arms, folder))
         scored = list(way.each(score, holdout, _shares(holdout, taken, places)))
     columns = {contract.target, *config.slices}
     columns |= {column.name for column in contract.columns if column.role == "group"}

@@ -11,6 +11,7 @@ from evergreen.data import dataset as datasets
 from evergreen.data.conform import model_frame
 from evergreen.errors import InputError
 from evergreen.onnx_export import check_parity, export_onnx
+from evergreen.paths import Home
 from evergreen.promotion.serialization import load_model, save_model
 from evergreen.training import bounds, external, feature_file
 from evergreen.training.bounds import search_rows, search_table
@@ -60,7 +61,7 @@ def test_both_engines_fit_the_same_model(table, target, tmp_path):
 def test_nothing_is_left_on_disk(table, tmp_path):
     use_case, contract, _, sides = prepared(table, "truth", tmp_path)
     fitted(sides[1:], contract, use_case, chosen("xgboost", max_depth=2))
-    assert not list(external.Home.locate().scratch.iterdir())
+    assert not list(Home.locate().scratch.iterdir())
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -19,6 +19,7 @@ from evergreen.data.engine import Engine
 from evergreen.errors import UnreachableError
 from evergreen.features import build_features
 from evergreen.onnx_export import check_parity, export_onnx
+from evergreen.paths import Home
 from evergreen.promotion.serialization import load_model, save_model
 from evergreen.training import external, feature_file, logistic
 from evergreen.training.feature_file import FeatureFile
@@ -66,7 +67,7 @@ def test_logistic_regression_is_the_same_from_disk(table, target, balance, tmp_p
         found, expected = (model.predict_proba(inputs) for model in (disk, memory))
         np.testing.assert_allclose(found, expected, rtol=0, atol=differ)
     assert_is_a_model_like_any_other(disk, inputs, contract, tmp_path)
-    assert not list(external.Home.locate().scratch.iterdir())
+    assert not list(Home.locate().scratch.iterdir())
 
 
 @pytest.mark.parametrize("candidate", [chosen("ridge", alpha=30.0), chosen("linear_regression")])
