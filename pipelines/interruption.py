@@ -2,6 +2,8 @@
 
 Some libraries drop the exception that Ctrl-C raises: Python itself in destructors, pydantic while
 it builds a validator, which a step does as it begins. The run would go on as if nothing was asked.
+
+Who tidies up after it does so in `finally`, `except` or `__exit__`: elsewhere it looks dropped.
 """
 
 from __future__ import annotations
@@ -44,6 +46,8 @@ def _persistent() -> Iterator[None]:
         yield
         return
     ctrl_c = _CtrlC()
+    looks = threading.Thread(target=ctrl_c.look_again, daemon=True)
+    looks.start()
     signal.signal(signal.SIGINT, ctrl_c.raise_it)
     try:
         yield
@@ -53,6 +57,7 @@ def _persistent() -> Iterator[None]:
         raise
     finally:
         ctrl_c.ended.set()
+        looks.join()
         signal.signal(signal.SIGINT, before)
 
 
@@ -67,22 +72,26 @@ class _CtrlC:
     def raise_it(self, number: int, frame: FrameType | None) -> None:
         """Raise `KeyboardInterrupt`, unless this is a look while that is on its way already."""
         looking, self._looking = self._looking, False
-        if not self.came:
-            self.came = True
-            threading.Thread(target=self._look_again, daemon=True).start()
-        elif looking and _on_its_way(sys.exc_info()[1]):
+        if looking and (self.ended.is_set() or _on_its_way(sys.exc_info()[1])):
             return
+        self.came = True
         raise KeyboardInterrupt
 
-    def _look_again(self) -> None:
+    def look_again(self) -> None:
+        """Ask again and again, once Ctrl-C came, whether its exception is on its way."""
         main = threading.main_thread().ident
         while not self.ended.wait(AGAIN) and main is not None:
-            self._looking = True
-            signal.pthread_kill(main, signal.SIGINT)
+            if self.came:
+                self._looking = True
+                signal.pthread_kill(main, signal.SIGINT)
 
 
 def _on_its_way(error: BaseException | None) -> bool:
     """Tell whether somebody tidies up after Ctrl-C, judging by what is being handled."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
         error = error.__context__
-    return error is not None
+    return False
