@@ -84,12 +84,13 @@ class DatasetMaterializer(_FileMaterializer):
 
     def load(self, data_type: type[Any]) -> Dataset:
         """Open the table without reading its rows."""
-        table = Dataset.open(self._local(_TABLE))
-        if table.path.parent != Path(self.uri):
-            for name, file in table.files(_TABLE).items():
-                if file != table.path:
-                    self._download(f"{self.uri}/{name}", file)
-        return table
+        if (stored := Path(self.uri) / _TABLE).exists():
+            return Dataset.open(stored)
+        copy = Dataset.open(self._download(f"{self.uri}/{_TABLE}", self._own_folder() / _TABLE))
+        for name, file in copy.files(_TABLE).items():
+            if file != copy.path:
+                self._download(f"{self.uri}/{name}", file)
+        return copy
 
     def save(self, data: Dataset) -> None:
         """Put the files into the artifact store; on the same disk they are not copied."""

@@ -47,12 +47,8 @@ def ingest_on_dask(source: Source, path: Path, engine: Engine, config: DaskConfi
 def _blind(client: Client, source: Source) -> str | None:
     """Return what keeps a worker from reading the source; None if nothing does."""
     here = content_of(source)
-    for address, there in client.run(_seen, source, on_error="return").items():
-        if there != here:
+    for address, there in client.run(content_of, source, on_error="return").items():
+        if there != here and not isinstance(there, OSError):  # that worker is gone
             why = there if isinstance(there, Exception) else "it finds other files there"
             return f"The Dask worker {address} does not see it as it is here: {why}"
     return None
-
-
-def _seen(source: Source) -> str:
-    return content_of(source)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -21,7 +20,7 @@ from evergreen.dask.settings import DaskConfig
 from evergreen.data.dataset import Dataset
 from evergreen.data.passes import Passes
 from evergreen.errors import InputError, UnreachableError
-from evergreen.paths import Home
+from evergreen.scratch import working_folder
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -87,12 +86,10 @@ def where_workers_see_it(table: Dataset) -> Iterator[Dataset]:
     UnreachableError
         If it cannot be copied.
     """
-    scratch = Home.locate().scratch
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="shared-") as folder:
+    with working_folder("shared-") as folder:
         for name, file in table.files("table.parquet").items():
-            _give_a_place(file, Path(folder) / name)
-        yield replace(table, path=Path(folder) / "table.parquet")
+            _give_a_place(file, folder / name)
+        yield replace(table, path=folder / "table.parquet")
 
 
 def _give_a_place(file: Path, path: Path) -> None:

@@ -22,11 +22,11 @@ import pyarrow as pa
 
 from evergreen.data.casting import each_level_once
 from evergreen.data.engine import IN_MEMORY, Engine
-from evergreen.data.footers import METADATA_KEY, read_metadata, stored_files
+from evergreen.data.footers import METADATA_KEY, gone, read_metadata, stored_files
 from evergreen.data.row_groups import read_batches, read_columns, read_row_group
 from evergreen.data.table_file import table_file
 from evergreen.data.threads import in_threads
-from evergreen.errors import InputError, UnreachableError
+from evergreen.errors import EvergreenError, InputError, UnreachableError
 
 ROW_GROUP = 250_000
 PIECE_VALUES = 8_000_000  # of a piece that is read or written at once: 64 MB of numbers
@@ -320,7 +320,9 @@ def _as_objects(values: pd.Series[Any]) -> pd.Series[Any]:
     return values.where(values.notna(), None)
 
 
-def _damaged(path: Path, error: Exception) -> InputError:
+def _damaged(path: Path, error: Exception) -> EvergreenError:
+    if isinstance(error, FileNotFoundError):  # a part, whose footer is known
+        return gone(path)
     return InputError(f"The stored table {path} is damaged: {error}")
 
 

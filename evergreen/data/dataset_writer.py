@@ -1,4 +1,4 @@
-"""Writing a table that comes in pieces: one Parquet file, a row group or more for each piece."""
+"""Writing a table that comes in pieces, a row group or more for each; and joining such files."""
 
 from __future__ import annotations
 

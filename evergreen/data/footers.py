@@ -7,6 +7,8 @@ known by has no rows of its own then, and names them.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -55,17 +57,32 @@ def stored_files(path: Path) -> tuple[StoredFile, ...]:
 @lru_cache(maxsize=8)
 def _parts(folder: Path, names: tuple[str, ...]) -> tuple[StoredFile, ...]:
     """Return parts, which are never written to again: their names are not used twice."""
-    return tuple(StoredFile(folder / name, _footer(folder / name)) for name in names)
+    found = []
+    for path in (folder / name for name in names):
+        with _readable(path):
+            found.append(StoredFile(path, pq.read_metadata(path)))
+    return tuple(found)
 
 
 def _footer(path: Path) -> pq.FileMetaData:
-    try:
+    with _readable(path):
         state = path.stat()
         return _parsed(path, (state.st_ino, state.st_size, state.st_mtime_ns))
+
+
+def gone(path: Path) -> UnreachableError:
+    """Return what to raise where a table's file is not there."""
+    return UnreachableError(
+        f"The stored table {path} is gone; run again with --no-cache to make it anew"
+    )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
-        raise UnreachableError(
-            f"The stored table {path} is gone; run again with --no-cache to make it anew"
-        ) from error
+        raise gone(path) from error
     except pa.ArrowInvalid as error:
         raise InputError(f"{path} is no Parquet file, or is damaged: {error}") from error
     except OSError as error:

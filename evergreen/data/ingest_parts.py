@@ -6,12 +6,13 @@ fingerprint; but its rows stay in the parts, which nobody has to put together.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 from uuid import uuid4
@@ -37,7 +38,6 @@ from evergreen.data.sources.streams import (
     TableStream,
     changed_meanwhile,
     evenly,
-    known_rows,
     open_stream,
 )
 from evergreen.data.threads import made_ahead
@@ -45,7 +45,7 @@ from evergreen.data.threads import made_ahead
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
-PIECES: Final = 4  # that a part has, of 64 MB each
+PIECES: Final = 4  # that a part has at least, of 64 MB each or less
 
 
 class Share(Protocol):
@@ -81,15 +81,12 @@ class SourcePart:
             A file system does not answer.
         """
         size = piece_rows(len(names))
-        with closing(open_stream(self.source, piece_rows=size)) as stream:
-            if _content(stream) != self.content:
-                raise changed_meanwhile(describe_source(self.source))
-            left = self.rows
-            for piece in evenly(stream.read(names, self.first), size):
-                yield tidied(piece.slice(0, left))
-                left -= piece.num_rows
-                if left <= 0:
-                    return
+        left = self.rows
+        for piece in evenly(_opened(self.source, self.content, size).read(names, self.first), size):
+            yield tidied(piece.slice(0, left))
+            left -= piece.num_rows
+            if left <= 0:
+                return
 
 
 @dataclass(frozen=True)
@@ -111,10 +108,9 @@ def ingest_in_parts(source: Source, path: Path, engine: Engine, share: Share) ->
     place = describe_source(source)
     with closing(open_stream(source, piece_rows=piece_rows(1_000))) as stream:
         names, settled, content = stream.names, settled_types(stream), _content(stream)
-        rows = known_rows(stream, place, "training.dask")
+        rows, size = stream.rows, _part_rows(len(stream.names), stream.together)
     if not rows:
         raise without_rows(place, names)
-    size = _part_rows(len(names))
     parts = [
         SourcePart(source, content, first, min(size, rows - first))
         for first in range(0, rows, size)
@@ -162,13 +158,27 @@ def content_of(source: Source) -> str:
         return _content(stream)
 
 
+@lru_cache(maxsize=2)
+def _opened(source: Source, content: str, size: int) -> TableStream:
+    """Return an open source, once for all parts: of many files that takes long."""
+    stream = open_stream(source, piece_rows=size)
+    if _content(stream) != content:
+        raise changed_meanwhile(describe_source(source))
+    return stream
+
+
 def _content(stream: TableStream) -> str:
-    return json.dumps(stream.fingerprint, sort_keys=True, default=str)
+    facts = json.dumps(stream.fingerprint, sort_keys=True, default=str)
+    return hashlib.sha256(facts.encode()).hexdigest()
 
 
-def _part_rows(columns: int) -> int:
-    """Return how many rows a part has: it ends where a block of the fingerprint does."""
-    return max(1, PIECES * piece_rows(columns) // BLOCK_ROWS) * BLOCK_ROWS
+def _part_rows(columns: int, together: int) -> int:
+    """Return how many rows a part has.
+
+    It ends where a block of the fingerprint does, and is not shorter than what is decoded together.
+    """
+    rows = max(PIECES * piece_rows(columns), together + BLOCK_ROWS - 1)
+    return max(1, rows // BLOCK_ROWS) * BLOCK_ROWS
 
 
 def _look(names: Sequence[str], part: SourcePart) -> dict[str, Seen]:

@@ -68,11 +68,10 @@ def load_table(
     stays = f" to disk, piece by piece: {chosen.reason}" if chosen.external else ""
     announce(f"Load {describe_source(data.source)}{stays}")
     logger.info("The engine is %s: %s", chosen.name, chosen.reason)
+    quick = isinstance(data.source, ParquetSource)  # to read in pieces, too
     if chosen.name == "dask":
         dataset = ingest_on_dask(data.source, path, chosen, dask)
-    elif chosen.external or isinstance(
-        data.source, ParquetSource
-    ):  # whose pieces are quick to read
+    elif chosen.external or quick:
         dataset = ingest(data.source, path, chosen)
     else:
         frame = read_source(data.source)

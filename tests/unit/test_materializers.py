@@ -61,6 +61,14 @@ def test_parts_go_along(materializer, tmp_path):
     pd.testing.assert_frame_equal(loaded.read(), expected)
 
 
+def test_parts_stay_whole_where_the_store_is_named_from_here(materializer, tmp_path, monkeypatch):
+    dataset = in_parts(tmp_path)
+    materializer.save(dataset)
+    monkeypatch.chdir(tmp_path)
+    materializer.uri = "store/raw_table"
+    pd.testing.assert_frame_equal(materializer.load(Dataset).read(), dataset.read())
+
+
 def test_on_one_disk_a_table_is_not_copied(materializer, tmp_path):
     dataset = written(tmp_path, Engine())
     materializer.save(dataset)

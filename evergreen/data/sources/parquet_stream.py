@@ -45,10 +45,9 @@ def parquet_stream(source: ParquetSource, environment: Environment, piece_rows: 
         raise unreadable(path, error) from error
 
     def read(columns: Sequence[str], start: int) -> Iterator[pa.Table]:
-        for file in files:
-            size = pq.read_metadata(file).num_rows
-            if start >= size:
-                start -= size
+        for file, footer in zip(files, footers, strict=True):
+            if start >= footer.num_rows:
+                start -= footer.num_rows
                 continue
             fixed = partitions[file]
             inside = [name for name in columns if stored[name] in raw]
@@ -74,15 +73,16 @@ def parquet_stream(source: ParquetSource, environment: Environment, piece_rows: 
         rows=sum(footer.num_rows for footer in footers),
         types=kinds,
         whole=[name for name in names if stored[name] in without],
+        together=max(map(_longest_group, footers), default=1),
     )
 
 
 def _pieces(file: Path, columns: Sequence[str], start: int, rows: int) -> Iterator[pa.Table]:
     """Return one file's rows from ``start`` on; groups that end before it are not read."""
-    with pq.ParquetFile(file) as looked:
-        schema = looked.schema_arrow
-        texts = [name for name in columns if is_text(schema.field(name).type)]
     try:
+        with pq.ParquetFile(file) as looked:
+            schema = looked.schema_arrow
+        texts = [name for name in columns if is_text(schema.field(name).type)]
         with pq.ParquetFile(
             file, read_dictionary=texts, buffer_size=BUFFER_BYTES, pre_buffer=False
         ) as opened:
@@ -94,8 +94,15 @@ def _pieces(file: Path, columns: Sequence[str], start: int, rows: int) -> Iterat
             for piece in without_rows(pieces, start):
                 require_text(piece, str(file))
                 yield piece
+    except FileNotFoundError as error:
+        raise unreadable(file, error) from error
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise InputError(f"{file}: the Parquet file is damaged: {error}") from error
+
+
+def _longest_group(footer: pq.FileMetaData) -> int:
+    groups = range(footer.num_row_groups)
+    return max((footer.row_group(number).num_rows for number in groups), default=1)
 
 
 def _may_widen(kind: pa.DataType) -> bool:

@@ -54,6 +54,8 @@ class TableStream:
         Columns of which it is known that no value is missing.
     grows
         Whether rows may be added while it is read. Those that are there stay what they are.
+    together
+        How many rows are decoded together, at most, wherever one begins to read.
     written
         Whether it is text as CSV has it: ``decimal`` is then its decimal mark.
     """
@@ -66,6 +68,7 @@ class TableStream:
     types: Mapping[str, Any] | None = None
     whole: Collection[str] = ()
     grows: bool = False
+    together: int = 1
     written: bool = False
     decimal: str = "."
     close: Callable[[], None] = field(default=lambda: None)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from distributed import Client
 
-from evergreen.dask import loading
+from evergreen.dask import loading, pieces, tables
 from evergreen.dask.loading import ingest_on_dask
 from evergreen.dask.pieces import map_pieces_or_do_them
 from evergreen.dask.settings import DaskConfig
@@ -21,7 +21,7 @@ from evergreen.data.ingest import ingest
 from evergreen.data.source_config import CsvSource, ParquetSource
 from evergreen.errors import InputError
 from evergreen.paths import Home
-from tests.support.dask_pieces import fall_at_a_file
+from tests.support.dask_pieces import fall_at_a_file, fall_in_any_worker
 from tests.support.engines import sales
 
 pytestmark = pytest.mark.timeout(300)
@@ -85,6 +85,39 @@ def test_a_killed_workers_part_is_written_by_the_other(
     table = ingest_on_dask(source, target, DASK, config)
     assert mark.exists()
     require_same(table, source, tmp_path)
+
+
+@pytest.mark.long
+def test_what_no_worker_can_write_is_written_here(
+    source, target, config, tmp_path, monkeypatch, caplog
+):
+    def falling(client, function, items):
+        return map_pieces_or_do_them(client, partial(fall_in_any_worker, function), items)
+
+    monkeypatch.setattr(pieces, "ATTEMPTS", 1)
+    monkeypatch.setattr(loading, "map_pieces_or_do_them", falling)
+    with caplog.at_level(logging.WARNING, logger="evergreen"):
+        table = ingest_on_dask(source, target, DASK, config)
+    assert "What is left of it is done here" in caplog.text
+    require_same(table, source, tmp_path)
+
+
+def test_several_files_on_different_disks(frame, target, config, tmp_path, monkeypatch):
+    folder = tmp_path / "lake"
+    folder.mkdir()
+    for number, start in enumerate(range(0, ROWS, 110_000)):
+        part = frame.iloc[start : start + 110_000]
+        part.to_parquet(folder / f"{number}.parquet", row_group_size=50_000, index=False)
+    source = ParquetSource(type="parquet", path=f"{folder}/")
+    table = ingest_on_dask(source, target, DASK, config)
+    require_same(table, source, tmp_path)
+
+    def refuse(*_):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(tables.os, "link", refuse)
+    with passes_of(table, config) as way:
+        assert sum(way.over_rows(len, table)) == ROWS
 
 
 def test_what_workers_do_not_see_is_loaded_here(

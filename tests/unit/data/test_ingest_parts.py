@@ -15,6 +15,7 @@ from evergreen.data.engine import Engine
 from evergreen.data.ingest import ingest
 from evergreen.data.ingest_parts import goes_in_parts, ingest_in_parts
 from evergreen.data.source_config import CsvSource, ParquetSource
+from evergreen.data.sources.streams import open_stream
 from evergreen.errors import InputError, UnreachableError
 
 DASK = Engine(name="dask", reason="the test says so")
@@ -48,7 +49,7 @@ def lake(folder, rows: int = ROWS) -> ParquetSource:
         }
     )
     frame.iloc[:33].to_parquet(folder / "1.parquet", index=False, row_group_size=10)
-    frame.iloc[33:].to_parquet(folder / "2.parquet", index=False)
+    frame.iloc[33:].to_parquet(folder / "2.parquet", index=False, row_group_size=10)
     return ParquetSource(type="parquet", path=f"{folder}/")
 
 
@@ -109,11 +110,39 @@ def test_it_goes_elsewhere_with_its_parts(parted, tmp_path):
     pd.testing.assert_frame_equal(Dataset.open(place / "other.parquet").read(), expected)
 
 
-def test_a_part_that_is_gone(parted):
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_part_that_is_gone(parted, before):
     _, first, *_ = parted.files("raw.parquet").values()
+    for _ in range(before):
+        parted.read()
     first.unlink()
     with pytest.raises(UnreachableError, match="is gone"):
-        Dataset.open(parted.path).read()
+        parted.read()
+    with pytest.raises(UnreachableError, match="is gone"):
+        next(parted.pieces())
+    with pytest.raises(UnreachableError, match="is gone"):
+        parted.read_row_group(0)
+
+
+def test_parts_are_not_shorter_than_what_is_decoded_together(source, tmp_path):
+    path = tmp_path / "long.parquet"
+    pd.read_parquet(source.path).to_parquet(path, row_group_size=41)
+    long = ParquetSource(type="parquet", path=str(path))
+    parted = ingest_in_parts(long, tmp_path / "long" / "raw.parquet", DASK, map)
+    assert [Dataset.open(part).rows for part in list(parted.files("").values())[1:]] == [44, 39]
+    assert parted.fingerprint == ingest(long, tmp_path / "whole.parquet", DASK).fingerprint
+
+
+def test_a_worker_opens_the_files_once(source, tmp_path, monkeypatch):
+    opened = []
+
+    def counting(*arguments, **named):
+        opened.append(arguments)
+        return open_stream(*arguments, **named)
+
+    monkeypatch.setattr(ingest_parts, "open_stream", counting)
+    ingest_in_parts(source, tmp_path / "raw.parquet", DASK, map)
+    assert len(opened) == 3  # at the beginning, for all parts, and at the end
 
 
 def is_written(function) -> bool:
