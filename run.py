@@ -15,6 +15,7 @@ from pathlib import Path
 
 from evergreen.errors import ExitCode
 from evergreen.paths import Home
+from pipelines.interruption import persistent_ctrl_c
 from pipelines.options import parse
 
 
@@ -22,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        return dispatch(parse(words))
+        with persistent_ctrl_c():
+            return dispatch(parse(words))
     except SystemExit:
         raise
     except BaseException as error:

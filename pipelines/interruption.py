@@ -1,7 +1,8 @@
-"""Ctrl-C that ends a run wherever its steps are.
+"""Ctrl-C that ends a command wherever it is.
 
 Some libraries drop the exception that Ctrl-C raises: Python itself in destructors, pydantic while
-it builds a validator, which a step does as it begins. The run would go on as if nothing was asked.
+it builds a validator, at imports and as a step begins. The command would go on as if nothing was
+asked.
 
 Who tidies up after it does so in `finally`, `except` or `__exit__`: elsewhere it looks dropped.
 """
@@ -24,22 +25,26 @@ def interrupted_at_once() -> Iterator[None]:
     """Let Ctrl-C raise `KeyboardInterrupt` wherever a step is, and again if that was dropped.
 
     ZenML's own handler first logs and asks the database. Where Ctrl-C comes while the same thread
-    does just that, it may wait for itself forever. What else goes wrong because of Ctrl-C is told
-    as `KeyboardInterrupt`, too. A handler of somebody else's stays.
+    does just that, it may wait for itself forever.
     """
     from zenml.orchestrators import signal_handler
 
     handled = signal_handler._SIGNALS
     signal_handler._SIGNALS = tuple(each for each in handled if each != signal.SIGINT)
     try:
-        with _persistent():
+        with persistent_ctrl_c():
             yield
     finally:
         signal_handler._SIGNALS = handled
 
 
 @contextmanager
-def _persistent() -> Iterator[None]:
+def persistent_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C raise `KeyboardInterrupt`, and again where that was dropped.
+
+    What else goes wrong because of it is told as `KeyboardInterrupt`, too. A handler of somebody
+    else's stays.
+    """
     before = signal.getsignal(signal.SIGINT)
     main = threading.current_thread() is threading.main_thread()
     if before is not signal.default_int_handler or not main:

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from pipelines import interruption
-from pipelines.interruption import _persistent
+from pipelines.interruption import persistent_ctrl_c
 
 LONG = 20.0  # seconds, which no test takes
 
@@ -25,7 +25,7 @@ def press() -> None:
 
 
 def test_it_is_raised_at_once():
-    with pytest.raises(KeyboardInterrupt), _persistent():
+    with pytest.raises(KeyboardInterrupt), persistent_ctrl_c():
         press()
         pytest.fail("went on")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -34,7 +34,7 @@ def test_it_is_raised_at_once():
 def test_it_is_raised_again_where_it_was_dropped():
     dropped = 0
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), _persistent():
+    with pytest.raises(KeyboardInterrupt), persistent_ctrl_c():
         for _ in range(3):
             with suppress(KeyboardInterrupt):
                 press() if not dropped else time.sleep(LONG)
@@ -51,14 +51,14 @@ def test_it_is_raised_again_where_a_destructor_dropped_it(monkeypatch):
         def __del__(self):
             press()
 
-    with pytest.raises(KeyboardInterrupt), _persistent():
+    with pytest.raises(KeyboardInterrupt), persistent_ctrl_c():
         Dying()
         time.sleep(LONG)
 
 
 def test_who_tidies_up_is_left_alone():
     steps = []
-    with pytest.raises(KeyboardInterrupt), _persistent():
+    with pytest.raises(KeyboardInterrupt), persistent_ctrl_c():
         try:
             press()
         finally:
@@ -75,7 +75,7 @@ def test_who_tidies_up_is_left_alone():
 
 
 def test_a_second_ctrl_c_does_not_wait_for_that():
-    with pytest.raises(KeyboardInterrupt), _persistent():
+    with pytest.raises(KeyboardInterrupt), persistent_ctrl_c():
         try:
             press()
         finally:
@@ -84,7 +84,7 @@ def test_a_second_ctrl_c_does_not_wait_for_that():
 
 
 def test_what_goes_wrong_because_of_it_is_told_as_such():
-    with pytest.raises(KeyboardInterrupt) as raised, _persistent():
+    with pytest.raises(KeyboardInterrupt) as raised, persistent_ctrl_c():
         with suppress(KeyboardInterrupt):
             press()
         raise TypeError("no validator")
@@ -92,15 +92,15 @@ def test_what_goes_wrong_because_of_it_is_told_as_such():
 
 
 def test_without_it_nothing_changes():
-    with pytest.raises(TypeError), _persistent():
+    with pytest.raises(TypeError), persistent_ctrl_c():
         raise TypeError("no validator")
-    with _persistent():
+    with persistent_ctrl_c():
         time.sleep(0.2)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_what_ended_well_stays_so():
-    with _persistent(), suppress(KeyboardInterrupt):
+    with persistent_ctrl_c(), suppress(KeyboardInterrupt):
         press()
     time.sleep(0.2)  # nobody looks any more
 
@@ -109,7 +109,7 @@ def test_a_handler_of_somebody_elses_stays():
     asked = []
     before = signal.signal(signal.SIGINT, lambda *_: asked.append(1))
     try:
-        with _persistent():
+        with persistent_ctrl_c():
             press()
             time.sleep(0.2)
     finally:
@@ -118,7 +118,7 @@ def test_a_handler_of_somebody_elses_stays():
 
 
 def test_other_threads_have_no_handlers():
-    thread = threading.Thread(target=_persistent().__enter__)
+    thread = threading.Thread(target=persistent_ctrl_c().__enter__)
     thread.start()
     thread.join()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
