@@ -38,20 +38,24 @@ def read_metadata(path: Path) -> dict[str, Any]:
     InputError
         The file is no dataset of ours, or is damaged.
     """
-    metadata = _footer(path).metadata or {}
-    if METADATA_KEY not in metadata:
-        raise InputError(f"{path} is a Parquet file, but not a dataset that Evergreen wrote")
-    stored: dict[str, Any] = json.loads(metadata[METADATA_KEY])
-    return stored
+    return _ours(path, _footer(path))
 
 
 def stored_files(path: Path) -> tuple[StoredFile, ...]:
     """Return the files that hold a table's rows, in order; raise what `read_metadata` does."""
     footer = _footer(path)
-    parts = read_metadata(path).get("parts")
+    parts = _ours(path, footer).get("parts")
     if parts is None:
         return (StoredFile(path, footer),)
     return _parts(path.parent, tuple(parts))
+
+
+def _ours(path: Path, footer: pq.FileMetaData) -> dict[str, Any]:
+    metadata = footer.metadata or {}
+    if METADATA_KEY not in metadata:
+        raise InputError(f"{path} is a Parquet file, but not a dataset that Evergreen wrote")
+    stored: dict[str, Any] = json.loads(metadata[METADATA_KEY])
+    return stored
 
 
 @lru_cache(maxsize=8)

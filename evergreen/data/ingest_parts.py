@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -41,6 +40,7 @@ from evergreen.data.sources.streams import (
     open_stream,
 )
 from evergreen.data.threads import made_ahead
+from evergreen.scratch import discard
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -142,7 +142,8 @@ def _staying_if_whole(folder: Path) -> Iterator[Path]:
     try:
         yield folder
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            discard(folder)  # workers may still write there
         raise
 
 
