@@ -34,7 +34,7 @@ def wait_for_servers(cluster: Kubectl, resources: Iterable[Resource], patience: 
             check=False,
         )
         if done.returncode:
-            raise UnreachableError(f"{name} did not come up: {_troubles(cluster, name)}")
+            raise UnreachableError(f"{name} did not come up: {troubles(cluster, name)}")
         print(f"{name} is up.", flush=True)
 
 
@@ -54,7 +54,7 @@ def wait_for_api(cluster: Kubectl, patience: int) -> str | None:
         if pods and not any(map(_ready, pods)) and (said := _waits_for_model(cluster, pods)):
             return f"The API starts as soon as there is a model. {said}"
         time.sleep(INTERVAL)
-    raise UnreachableError(f"The API did not come up: {_troubles(cluster, API)}")
+    raise UnreachableError(f"The API did not come up: {troubles(cluster, API)}")
 
 
 def _rolled_out(cluster: Kubectl) -> bool:
@@ -90,8 +90,8 @@ def _waits_for_model(cluster: Kubectl, pods: list[Resource]) -> str:
     return ""
 
 
-def _troubles(cluster: Kubectl, name: str) -> str:
-    """Return what the pods of a server wait for, and the last words of one that ended."""
+def troubles(cluster: Kubectl, name: str) -> str:
+    """Return what the pods of a server wait for, and their last words."""
     found = []
     for pod in _pods(cluster, name):
         title = pod["metadata"]["name"]
@@ -109,8 +109,12 @@ def _troubles(cluster: Kubectl, name: str) -> str:
             *("logs", title, "--namespace", NAMESPACE, "--all-containers", "--tail", "3"),
             check=False,
         ).stdout.strip()
+        if not reasons and pod["status"].get("phase") == "Pending":
+            reasons = [_last_warning(cluster, title) or "Pending"]
         found.append(f"{title}: {', '.join(reasons) or pod['status'].get('phase')}. {words}")
-    return "\n".join(found) or _events(cluster, name)
+    return (
+        "\n".join(found) or _last_warning(cluster, name) or "it has no pods, and no event says why."
+    )
 
 
 def _reason(status: dict[str, Any]) -> str:
@@ -120,8 +124,8 @@ def _reason(status: dict[str, Any]) -> str:
     return f"{waiting['reason']} {waiting.get('message', '')}".strip()
 
 
-def _events(cluster: Kubectl, name: str) -> str:
-    """Return the last warning about what starts the pods, such as a quota that is used up."""
+def _last_warning(cluster: Kubectl, name: str) -> str:
+    """Return the last warning about what has this name, or a name that begins so."""
     events = cluster.get("events", NAMESPACE, "--field-selector", "type=Warning")
     about = [one for one in events if one["involvedObject"]["name"].startswith(name)]
-    return about[-1]["message"] if about else "it has no pods, and no event says why."
+    return about[-1]["message"] if about else ""

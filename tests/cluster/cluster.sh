@@ -226,6 +226,8 @@ authorization: {mode: AlwaysAllow}
 clusterDNS: ["$NODE_IP"]
 clusterDomain: cluster.local
 evictionHard: {memory.available: "100Mi"}
+imageGCHighThresholdPercent: 100 # never: on a full disk it would delete what the next pod needs
+imageGCLowThresholdPercent: 99
 oomScoreAdj: 0
 CONFIG
     start kubelet "$BIN/kubelet" --config=kubelet.yaml --kubeconfig=admin.conf --container-runtime=remote \

@@ -18,6 +18,7 @@ from tests.support.installed import (
     Load,
     TestCluster,
     api_is_ready,
+    api_troubles,
     ensure_installed,
     images_in_registry,
     purge,
@@ -90,17 +91,22 @@ def api(installed, tmp_path) -> Api:
         until(
             "the API waits for a first champion",
             lambda: "which is empty" in installed.kubectl(*log, check=False).stdout,
+            otherwise=api_troubles,
         )
         registered(installed, tmp_path)
         installed.kubectl("apply", "-f", "-", stdin=json.dumps(OUTSIDE))
     else:
         moved(installed, "1")
     # Not by kubectl rollout status: a first champion may come later than its deadline.
-    until("both pods are ready", lambda: api_is_ready(installed), 600)
+    until("both pods are ready", lambda: api_is_ready(installed), 600, api_troubles)
     outside = installed.kubectl("get", "service", "outside", "-n", NAMESPACE, "-o", "json").stdout
     port = json.loads(outside)["spec"]["ports"][0]["nodePort"]
     found = Api(installed, f"http://127.0.0.1:{port}", BOAT)
-    until("version 1 answers", lambda: {found.version() for _ in range(6)} == {"1"})
+    until(
+        "version 1 answers",
+        lambda: {found.version() for _ in range(6)} == {"1"},
+        otherwise=api_troubles,
+    )
     return found
 
 

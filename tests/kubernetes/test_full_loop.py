@@ -20,6 +20,7 @@ from tests.support.installed import (
     Load,
     TestCluster,
     api_is_ready,
+    api_troubles,
     ensure_installed,
     images_in_registry,
     purge,
@@ -77,7 +78,7 @@ class User(Home):
 
 def test_train_deploy_predict_monitor_retrain_and_swap(cluster, user):
     user.pipeline("train").check(0)
-    until("both pods have the first champion", lambda: api_is_ready(cluster), 900)
+    until("both pods have the first champion", lambda: api_is_ready(cluster), 900, api_troubles)
     installed = Api(cluster, cluster.address("api"), ROW)
     own = deployed(user, cluster)
     assert versions(installed, own) == {"1"}

@@ -19,6 +19,8 @@ from pathlib import Path
 import httpx
 import yaml
 
+from deploy.kubernetes.kubectl import Kubectl
+from deploy.kubernetes.waiting import troubles
 from tests.support.containers import build, podman
 from tests.support.manifests import require_kubectl
 
@@ -117,14 +119,24 @@ def test_cluster() -> TestCluster:
 test_cluster.__test__ = False
 
 
-def until(what: str, holds: Callable[[], object], patience: float = PATIENCE):
-    """Wait until something holds and return it."""
+def until(
+    what: str,
+    holds: Callable[[], object],
+    patience: float = PATIENCE,
+    otherwise: Callable[[], str] = str,
+):
+    """Wait until something holds and return it; ``otherwise`` tells what may be the reason."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if found := holds():
             return found
         time.sleep(0.5)
-    raise AssertionError(f"in {patience:g} s it did not come true that {what}")
+    raise AssertionError(f"in {patience:g} s it did not come true that {what}\n{otherwise()}")
+
+
+def api_troubles() -> str:
+    """Return what the API's pods wait for."""
+    return troubles(Kubectl(), "api")
 
 
 def api_is_ready(cluster: TestCluster) -> bool:
